@@ -1,0 +1,184 @@
+/* backend.h - what a device can do: the only way the forward pass touches numbers.
+ *
+ * A backend is a table of operations on device memory. cpu_ref.c fills every entry with
+ * plain loops and is the specification: another backend gives the same numbers within its
+ * precision, and the same bits from run to run. Operations are queued in order and may
+ * return before they have run; `mark` and `wait` say when results are there. On the CPU
+ * they have run when the call returns.
+ *
+ * Precision. A backend is opened for one activation type `act`: VN_F32, VN_BF16 or VN_F16.
+ * Rows that feed a matrix product (norm's output, qkv, attention's output, the inner FFN
+ * row) have that type; the residual stream x, normalisation, softmax, GELU and pooling are
+ * f32 inside. Matrix products accumulate in f32.
+ *
+ * Batch invariance. A row's result may not depend on how many rows there are, on its
+ * position, on the other rows, or on the number of threads. t_ops checks it, bit for bit.
+ *
+ * Sequences are packed: cu_seqlens [B + 1] i32, cu_seqlens[0] = 0, non-decreasing, token
+ * rows of sequence b are [cu_seqlens[b], cu_seqlens[b + 1]). Empty sequences are legal.
+ * Device pointers come from alloc and are 64-byte aligned at least. Shapes are row-major
+ * and contiguous. Arguments are checked by the engine, not again here.
+ *
+ * Compiles as C11 and as C++17. */
+#ifndef VN_BACKEND_H
+#define VN_BACKEND_H
+
+#include "dtype.h"
+#include "err.h"
+#include "pool.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vn_backend;
+struct vn_matrix; /* a weight matrix and its bias, in the layout the device likes */
+
+#define VN_SLOTS 4 /* marks that may be outstanding */
+
+/* What happens to a matrix product before it is stored. */
+enum vn_epilogue {
+    VN_EPI_BIAS,     /* y = x W' + b                     y: act type  */
+    VN_EPI_GELU,     /* y = gelu_erf(x W' + b)           y: act type  */
+    VN_EPI_RESIDUAL  /* y = y + (x W' + b)               y: f32       */
+};
+
+/* A packed batch as the operations see it: both copies hold the same numbers. */
+struct vn_seqs {
+    int64_t n_seq, n_tok;
+    int32_t max_len;           /* tokens of the longest sequence */
+    const int32_t *host;       /* [B + 1] cu_seqlens, on the host, until `wait` */
+    const int32_t *device;     /* [B + 1] cu_seqlens, on the device */
+};
+
+/* embed: x[t] = table[tokens[t]] scaled as fair-esm's token dropout does at inference.
+ * If mask_token >= 0: rows of mask_token become 0, and all rows of sequence b are scaled by
+ * (1 - 0.15 * 0.8) / (1 - m / n), m of its n tokens being masks. (fair-esm esm2.py) */
+struct vn_embed_args {
+    const uint16_t *tokens; /* [T] each < n_vocab */
+    const float *table;     /* [V, D] f32 */
+    float *x;               /* [T, D] f32 */
+    int64_t d;
+    int mask_token;         /* -1: no scaling */
+};
+
+/* norm: LayerNorm over D, y = (x - mean) / sqrt(var + eps) * gamma + beta, var biased. */
+struct vn_norm_args {
+    const float *x;             /* [T, D] f32 */
+    const float *gamma, *beta;  /* [D] f32 */
+    void *y;                    /* [T, D] y_type; may be x when y_type is VN_F32 */
+    enum vn_dtype y_type;       /* act or VN_F32 */
+    int64_t n_tok, d;
+    float eps;
+};
+
+/* linear: y = epilogue(x W' + b). */
+struct vn_linear_args {
+    const void *x;             /* [T, n_in] act type; not y */
+    const struct vn_matrix *w; /* [n_out, n_in] */
+    void *y;                   /* [T, n_out] */
+    int64_t n_tok;
+    enum vn_epilogue epilogue;
+};
+
+/* attn: for every sequence and head, out = softmax(s q k') v with s = d_head^-1/2.
+ * With rope: q and k are rotated first, rotate-half layout, position p counted from the
+ * sequence's first token: out_i = x_i cos - x_{i+K/2} sin, out_{i+K/2} = x_{i+K/2} cos +
+ * x_i sin with the angle p * inv_freq[i]. Angles, sin, cos, softmax in f32. */
+struct vn_attn_args {
+    const void *qkv;       /* [T, 3, H, K] act type */
+    void *out;             /* [T, H, K] act type; not qkv */
+    const float *rope_cos; /* [>= max_len, K / 2] f32, or NULL for none */
+    const float *rope_sin;
+    int n_heads, d_head;   /* K in 16, 24, 32, 64, 128 */
+};
+
+/* pool: vn_pool_rows of every sequence; zeros for an empty one. */
+struct vn_pool_args {
+    const float *x; /* [T, D] f32 */
+    float *out;     /* [B, D] f32 */
+    int64_t d;
+    enum vn_pooling pool;
+};
+
+struct vn_matrix_spec {
+    const void *weight[3];  /* host: n_parts blocks [n_out / n_parts, n_in] stacked */
+    const void *bias[3];    /* host: n_parts blocks [n_out / n_parts] */
+    enum vn_dtype type;     /* of weights and biases: VN_F32, VN_F16 or VN_BF16 */
+    int n_parts;            /* 1, or 3 for q, k, v */
+    int64_t n_out, n_in;
+    enum vn_epilogue epilogue; /* the one that linear will be called with */
+};
+
+struct vn_backend_ops {
+    const char *name; /* "cpu", "cpu-reference", "cuda" */
+
+    /* Memory of the device. alloc: VN_EBUSY (device) or VN_EFAIL (host) when there is
+     * none, with the size. */
+    int (*alloc)(struct vn_backend *, size_t bytes, void **out, struct vn_error *);
+    void (*release)(struct vn_backend *, void *);
+
+    /* Queued copies; the host memory must stay until `wait` of a later mark. */
+    int (*copy_in)(struct vn_backend *, void *device, const void *host, size_t bytes,
+                   struct vn_error *);
+    int (*copy_out)(struct vn_backend *, void *host, const void *device, size_t bytes,
+                    struct vn_error *);
+
+    /* mark: remembers what has been queued so far under slot 0..VN_SLOTS-1.
+     * wait: returns when that has run; VN_EFAIL for errors of the device since. */
+    int (*mark)(struct vn_backend *, int slot, struct vn_error *);
+    int (*wait)(struct vn_backend *, int slot, struct vn_error *);
+
+    /* Weights: copied, converted and laid out; the host memory may go afterwards. */
+    int (*matrix_new)(struct vn_backend *, const struct vn_matrix_spec *,
+                      struct vn_matrix **out, struct vn_error *);
+    void (*matrix_free)(struct vn_backend *, struct vn_matrix *);
+
+    int (*embed)(struct vn_backend *, const struct vn_seqs *, const struct vn_embed_args *,
+                 struct vn_error *);
+    int (*norm)(struct vn_backend *, const struct vn_norm_args *, struct vn_error *);
+    int (*linear)(struct vn_backend *, const struct vn_linear_args *, struct vn_error *);
+    int (*attn)(struct vn_backend *, const struct vn_seqs *, const struct vn_attn_args *,
+                struct vn_error *);
+    int (*pool)(struct vn_backend *, const struct vn_seqs *, const struct vn_pool_args *,
+                struct vn_error *);
+    /* bad[b] = 1 when a value of sequence b of x [T, D] is not finite, else 0. */
+    int (*finite)(struct vn_backend *, const struct vn_seqs *, const float *x, int64_t d,
+                  uint8_t *bad, struct vn_error *);
+    /* y[i] = x[i] rounded to nearest even; y_type VN_F16, VN_BF16 or VN_F32. */
+    int (*convert)(struct vn_backend *, const float *x, void *y, enum vn_dtype y_type,
+                   int64_t n, struct vn_error *);
+
+    void (*close)(struct vn_backend *); /* frees the backend */
+};
+
+/* Every backend's own struct begins with this. */
+struct vn_backend {
+    struct vn_backend_ops ops; /* a copy, so that faster entries can overlay it */
+    enum vn_dtype act;
+    char device[128];          /* for people and provenance: "cpu (avx512_bf16, oneDNN)" */
+};
+
+struct vn_backend_options {
+    const char *device;  /* "auto", "cpu", "cuda", "cuda:1"; also "reference" for tests */
+    enum vn_dtype act;   /* VN_F32, VN_BF16 or VN_F16 */
+    int threads;
+};
+
+/* Opens the device asked for. VN_ENODEVICE when it is not there or not built in,
+ * VN_EINCOMPAT when it cannot do the precision. Free with b->ops.close(b). */
+int vn_backend_open(const struct vn_backend_options *, struct vn_backend **out,
+                    struct vn_error *) VN_NODISCARD;
+
+/* Constructors behind vn_backend_open. */
+int vn_cpu_reference_open(const struct vn_backend_options *, struct vn_backend **out,
+                          struct vn_error *) VN_NODISCARD;
+int vn_cpu_open(const struct vn_backend_options *, struct vn_backend **out,
+                struct vn_error *) VN_NODISCARD;
+int vn_cuda_open(const struct vn_backend_options *, int index, struct vn_backend **out,
+                 struct vn_error *) VN_NODISCARD;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,60 @@
+/* engine.h - a model on a device, fed with batches.
+ *
+ * The engine owns the weights on the device and one arena, sized at start for `max_tokens`
+ * tokens. Incoming batches of any size are cut by records to what fits (and to what runs
+ * best); a single record longer than max_tokens gets a status. Jobs are the unit of
+ * ownership: the caller fills one, submits it, and gets it back from collect, in the order
+ * of submission; at most VN_SLOTS are in flight. Nothing is allocated per job once warm. */
+#ifndef VN_ENGINE_H
+#define VN_ENGINE_H
+
+#include "backend.h"
+#include "model.h"
+
+struct vn_engine;
+
+struct vn_engine_options {
+    int layer;             /* 0..n_layers: hidden state to give; n_layers: after the final norm */
+    enum vn_pooling pool;  /* VN_POOL_NONE: token rows */
+    enum vn_dtype out_type; /* VN_F32 or VN_F16; pooled vectors are always VN_F32 */
+    int64_t max_tokens;    /* of one record, and of the arena; 0: the device's default */
+};
+
+/* What became of a record. */
+enum vn_outcome {
+    VN_REC_OK,
+    VN_REC_EMPTY,      /* no tokens */
+    VN_REC_TOO_LONG,   /* longer than the arena */
+    VN_REC_NOT_FINITE  /* the model gave NaN or infinity */
+};
+const char *vn_outcome_name(enum vn_outcome o); /* "ok", "empty", "too long", "not finite" */
+
+struct vn_job {
+    /* in; must stay until collect */
+    const uint16_t *tokens;    /* [T] */
+    const int32_t *cu_seqlens; /* [B + 1] */
+    int64_t n_seq;
+    /* out; grown by the engine, the job's own */
+    struct vn_buf out;     /* pooled: [B, D] f32; else [T, D] of out_type; zeros where not ok */
+    struct vn_buf outcome; /* [B] uint8_t, enum vn_outcome */
+    void *user;
+};
+
+/* Uploads the weights. The model must outlive the engine; the backend is taken over (also
+ * on failure). */
+int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
+                   const struct vn_engine_options *opts, struct vn_engine **out,
+                   struct vn_error *err) VN_NODISCARD;
+
+/* VN_EDATA for a token id outside the vocabulary, with the sequence's index. */
+int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *err)
+    VN_NODISCARD;
+
+/* The oldest job submitted: 1, or 0 when none is in flight. */
+int vn_engine_collect(struct vn_engine *e, struct vn_job **job, struct vn_error *err)
+    VN_NODISCARD;
+
+int64_t vn_engine_max_tokens(const struct vn_engine *e);
+void vn_engine_close(struct vn_engine *e); /* NULL is legal */
+
+#endif

@@ -1,0 +1,47 @@
+/* head.h - classifier heads: MLPs over vectors.
+ *
+ * A directory with model.safetensors, tensors "layers.<i>.weight" [out, in] and
+ * "layers.<i>.bias" [out], i = 0 .. n-1, and config.json:
+ *
+ *   {"model_type": "vn-head", "activation": "relu" | "gelu",
+ *    "labels": ["others", "virus"],               outputs of the last layer, in order
+ *    "inputs": [{"model": "esm2_t36_3B_UR50D", "sha256": "...", "layer": 36,
+ *                "pool": "mean", "width": 2560}], side by side, in this order
+ *    "chunk": 500, "trained_on": "..."}           optional facts
+ *
+ * y = softmax(W_n act(... act(W_0 x + b_0) ...) + b_n). In "inputs" every member but "width"
+ * may be absent; those that are there must agree with the stream's provenance. */
+#ifndef VN_HEAD_H
+#define VN_HEAD_H
+
+#include <stdbool.h>
+
+#include "safetensors.h"
+#include "schema.h"
+
+struct vn_head {
+    char *name, *dir;
+    char sha256[65];
+    int n_layers;
+    int *width;    /* [n_layers + 1]: input, hidden ..., classes */
+    float **weight; /* [n_layers] each [width[i + 1], width[i]] f32 */
+    float **bias;   /* [n_layers] each [width[i + 1]] */
+    bool gelu;      /* erf GELU between layers; else ReLU */
+    char **labels;  /* [width[n_layers]] */
+    void *config;   /* json_t of config.json */
+};
+
+int vn_head_open(const char *name, struct vn_head **out, struct vn_error *err) VN_NODISCARD;
+void vn_head_close(struct vn_head *h); /* NULL is legal */
+
+/* VN_EINCOMPAT, expected and found, unless vectors of width d with this provenance are
+ * what the head was trained on. */
+int vn_head_check(const struct vn_head *h, const struct vn_schema *s, int32_t d,
+                  struct vn_error *err) VN_NODISCARD;
+
+/* Probabilities [n, C] of vectors x [n, width[0]], f32. scratch is reused between calls.
+ * A row's result does not depend on n or on the other rows. */
+int vn_head_apply(const struct vn_head *h, const float *x, int64_t n, float *probabilities,
+                  struct vn_buf *scratch, struct vn_error *err) VN_NODISCARD;
+
+#endif

@@ -1,0 +1,318 @@
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- sources ---------------------------------------------------------------------- */
+
+struct fd_source {
+    struct vn_source base;
+    int fd;
+};
+
+struct memory_source {
+    struct vn_source base;
+    const uint8_t *data;
+    size_t n, at;
+};
+
+/* Waits until fd is ready: descriptors inherited from a parent may be non-blocking. */
+static void wait_for(int fd, short events) {
+    struct pollfd p = {.fd = fd, .events = events};
+    while (poll(&p, 1, -1) < 0 && errno == EINTR)
+        ;
+}
+
+static int64_t fd_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
+    int fd = ((struct fd_source *)s)->fd;
+    if (n > (size_t)1 << 30)
+        n = (size_t)1 << 30;
+    for (;;) {
+        ssize_t got = read(fd, buf, n);
+        if (got >= 0)
+            return got;
+        if (errno == EAGAIN)
+            wait_for(fd, POLLIN);
+        else if (errno != EINTR)
+            return vn_fail_errno(err, VN_ENOINPUT, errno, "cannot read '%s'", s->name);
+    }
+}
+
+static void fd_close(struct vn_source *s) {
+    int fd = ((struct fd_source *)s)->fd;
+    if (fd != STDIN_FILENO)
+        close(fd);
+    free(s->name);
+    free(s);
+}
+
+int vn_source_open(const char *path, struct vn_source **out, struct vn_error *err) {
+    bool is_stdin = !path || !strcmp(path, "-");
+    int fd = STDIN_FILENO;
+    struct stat st;
+    *out = NULL;
+    if (!is_stdin && (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return vn_fail_errno(err, VN_ENOINPUT, errno, "cannot open '%s'", path);
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        if (!is_stdin)
+            close(fd);
+        return vn_fail(err, VN_ENOINPUT, "cannot read '%s': is a directory", path);
+    }
+    struct fd_source *s = vn_calloc(1, sizeof *s, err);
+    if (s)
+        s->base.name = strdup(is_stdin ? "standard input" : path);
+    if (!s || !s->base.name) {
+        free(s);
+        if (!is_stdin)
+            close(fd);
+        return vn_fail(err, VN_EFAIL, "cannot allocate a source");
+    }
+    s->base.read = fd_read;
+    s->base.close = fd_close;
+    s->fd = fd;
+    *out = &s->base;
+    return VN_OK;
+}
+
+static int64_t memory_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
+    struct memory_source *m = (struct memory_source *)s;
+    (void)err;
+    if (n > m->n - m->at)
+        n = m->n - m->at;
+    if (n)
+        memcpy(buf, m->data + m->at, n);
+    m->at += n;
+    return (int64_t)n;
+}
+
+static void memory_close(struct vn_source *s) {
+    free(s->name);
+    free(s);
+}
+
+int vn_source_memory(const void *data, size_t n, const char *name, struct vn_source **out,
+                     struct vn_error *err) {
+    *out = NULL;
+    struct memory_source *m = vn_calloc(1, sizeof *m, err);
+    if (!m)
+        return VN_EFAIL;
+    m->base.name = strdup(name);
+    if (!m->base.name) {
+        free(m);
+        return vn_fail(err, VN_EFAIL, "cannot allocate a source");
+    }
+    m->base.read = memory_read;
+    m->base.close = memory_close;
+    m->data = data;
+    m->n = n;
+    *out = &m->base;
+    return VN_OK;
+}
+
+int64_t vn_read_full(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
+    size_t have = 0;
+    while (have < n) {
+        int64_t got = s->read(s, (uint8_t *)buf + have, n - have, err);
+        if (got < 0)
+            return got;
+        if (got == 0)
+            break;
+        have += (size_t)got;
+    }
+    return (int64_t)have;
+}
+
+void vn_source_close(struct vn_source *s) {
+    if (s)
+        s->close(s);
+}
+
+/* ---- sinks ------------------------------------------------------------------------ */
+
+#define TEXT_BUFFER ((size_t)64 << 10)
+#define PIPE_BUFFER (1 << 20)
+#define MAX_PENDING 16
+
+struct vn_sink {
+    int fd;
+    char *name;
+    char *temp;            /* name of the unfinished file, or NULL */
+    int slot;              /* in pending[], or -1 */
+    struct vn_buf text;    /* buffered text */
+    struct vn_buf *memory; /* collects instead of fd, or NULL */
+};
+
+/* Temporary files to remove when a signal ends the process. Slots are claimed and freed
+ * by pointer stores, which the signal handler reads. */
+static char *volatile pending[MAX_PENDING];
+
+void vn_sink_unlink_pending(void) {
+    for (int i = 0; i < MAX_PENDING; i++)
+        if (pending[i])
+            unlink(pending[i]);
+}
+
+static int claim_slot(char *temp) {
+    for (int i = 0; i < MAX_PENDING; i++) {
+        char *empty = NULL;
+        if (__atomic_compare_exchange_n(&pending[i], &empty, temp, 0, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST))
+            return i;
+    }
+    return -1;
+}
+
+static void sink_free(struct vn_sink *s) {
+    if (s->slot >= 0)
+        pending[s->slot] = NULL;
+    free(s->temp);
+    free(s->name);
+    vn_buf_release(&s->text);
+    free(s);
+}
+
+/* Opens the temporary file; anything that is not a regular file (a FIFO, /dev/full) has no
+ * "complete" state and is written in place. */
+static int open_path(struct vn_sink *s, const char *path, struct vn_error *err) {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        s->fd = open(path, O_WRONLY | O_CLOEXEC);
+    } else {
+        size_t n = strlen(path) + 32;
+        s->temp = vn_calloc(n, 1, err);
+        if (!s->temp)
+            return VN_EFAIL;
+        snprintf(s->temp, n, "%s.%ld.tmp", path, (long)getpid());
+        s->slot = claim_slot(s->temp);
+        s->fd = open(s->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    }
+    if (s->fd < 0)
+        return vn_fail_errno(err, VN_EWRITE, errno, "cannot create '%s'", path);
+    return VN_OK;
+}
+
+int vn_sink_open(const char *path, struct vn_sink **out, struct vn_error *err) {
+    bool is_stdout = !path || !strcmp(path, "-");
+    *out = NULL;
+    struct vn_sink *s = vn_calloc(1, sizeof *s, err);
+    if (!s)
+        return VN_EFAIL;
+    s->slot = -1;
+    s->fd = STDOUT_FILENO;
+    s->name = strdup(is_stdout ? "standard output" : path);
+    int rc = s->name ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate a sink");
+    if (rc == VN_OK && !is_stdout)
+        rc = open_path(s, path, err);
+    if (rc != VN_OK) {
+        sink_free(s);
+        return rc;
+    }
+    fcntl(s->fd, F_SETPIPE_SZ, PIPE_BUFFER); /* fails harmlessly on anything but a pipe */
+    *out = s;
+    return VN_OK;
+}
+
+int vn_sink_memory(struct vn_buf *buf, struct vn_sink **out, struct vn_error *err) {
+    *out = vn_calloc(1, sizeof **out, err);
+    if (!*out)
+        return VN_EFAIL;
+    (*out)->fd = -1;
+    (*out)->slot = -1;
+    (*out)->memory = buf;
+    (*out)->name = strdup("memory");
+    return VN_OK;
+}
+
+static int write_failed(struct vn_sink *s, int errnum, struct vn_error *err) {
+    return vn_fail_errno(err, errnum == EPIPE ? VN_EPIPE : VN_EWRITE, errnum,
+                         "cannot write to '%s'", s->name);
+}
+
+static int write_vectors(struct vn_sink *s, struct iovec *iov, int n, struct vn_error *err) {
+    while (n > 0) {
+        if (s->memory) {
+            int rc = vn_buf_append(s->memory, iov->iov_base, iov->iov_len, err);
+            if (rc != VN_OK)
+                return rc;
+            iov++, n--;
+            continue;
+        }
+        ssize_t done = writev(s->fd, iov, n);
+        if (done < 0) {
+            if (errno == EAGAIN)
+                wait_for(s->fd, POLLOUT);
+            else if (errno != EINTR)
+                return write_failed(s, errno, err);
+            continue;
+        }
+        while (n > 0 && (size_t)done >= iov->iov_len) {
+            done -= (ssize_t)iov->iov_len;
+            iov++, n--;
+        }
+        if (n > 0) {
+            iov->iov_base = (uint8_t *)iov->iov_base + done;
+            iov->iov_len -= (size_t)done;
+        }
+    }
+    return VN_OK;
+}
+
+int vn_sink_flush(struct vn_sink *s, struct vn_error *err) {
+    struct iovec iov = {s->text.data, s->text.len};
+    s->text.len = 0;
+    return iov.iov_len ? write_vectors(s, &iov, 1, err) : VN_OK;
+}
+
+int vn_sink_writev(struct vn_sink *s, struct iovec *iov, int n, struct vn_error *err) {
+    int rc = vn_sink_flush(s, err);
+    return rc == VN_OK ? write_vectors(s, iov, n, err) : rc;
+}
+
+int vn_sink_write(struct vn_sink *s, const void *p, size_t n, struct vn_error *err) {
+    struct iovec iov = {(void *)(uintptr_t)p, n};
+    return vn_sink_writev(s, &iov, 1, err);
+}
+
+int vn_sink_puts(struct vn_sink *s, const char *text, size_t n, struct vn_error *err) {
+    int rc = vn_buf_append(&s->text, text, n, err);
+    if (rc == VN_OK && s->text.len >= TEXT_BUFFER)
+        rc = vn_sink_flush(s, err);
+    return rc;
+}
+
+int vn_sink_close(struct vn_sink *s, struct vn_error *err) {
+    int rc = vn_sink_flush(s, err);
+    if (!s->memory && close(s->fd) != 0 && rc == VN_OK && errno != EINTR)
+        rc = write_failed(s, errno, err);
+    if (rc == VN_OK && s->temp && rename(s->temp, s->name) != 0)
+        rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot rename '%s' to '%s'", s->temp,
+                           s->name);
+    if (rc != VN_OK && s->temp)
+        unlink(s->temp);
+    sink_free(s);
+    return rc;
+}
+
+void vn_sink_abort(struct vn_sink *s) {
+    if (!s)
+        return;
+    if (s->temp)
+        unlink(s->temp);
+    if (!s->memory && s->fd != STDOUT_FILENO)
+        close(s->fd);
+    sink_free(s);
+}
+
+const char *vn_sink_name(const struct vn_sink *s) {
+    return s->name;
+}
+
+bool vn_sink_is_terminal(const struct vn_sink *s) {
+    return s->fd >= 0 && isatty(s->fd);
+}

@@ -1,0 +1,59 @@
+/* model.h - a language model in a directory: config.json + model.safetensors (or shards).
+ *
+ * The directory is as Hugging Face publishes it; the tensor names of the Hugging Face port
+ * are ours, with or without the prefix "esm." that the masked-LM checkpoints have. Every
+ * tensor that the forward pass needs is looked up once, here, with its shape checked against
+ * the one layout that config.json implies: VN_EDATA names the tensor, expected and found. */
+#ifndef VN_MODEL_H
+#define VN_MODEL_H
+
+#include <stdbool.h>
+
+#include "safetensors.h"
+
+enum vn_family { VN_ESM2 };
+
+struct vn_model_config {
+    enum vn_family family;
+    int n_layers, d_model, n_heads, d_head, d_ffn, n_vocab;
+    float norm_eps;
+    bool token_dropout; /* scale embeddings by 1 - 0.15 * 0.8 at inference */
+    int mask_token, pad_token;
+};
+
+/* Tensors of one encoder layer. Weights are [out, in], as torch.nn.Linear stores them. */
+struct vn_esm2_layer {
+    const struct vn_tensor *norm1_w, *norm1_b;               /* [D] before attention */
+    const struct vn_tensor *q_w, *q_b, *k_w, *k_b, *v_w, *v_b; /* [D, D], [D] */
+    const struct vn_tensor *out_w, *out_b;                   /* [D, D], [D] */
+    const struct vn_tensor *norm2_w, *norm2_b;               /* [D] before the FFN */
+    const struct vn_tensor *fc1_w, *fc1_b;                   /* [F, D], [F] */
+    const struct vn_tensor *fc2_w, *fc2_b;                   /* [D, F], [D] */
+};
+
+struct vn_model {
+    char *name;      /* last component of the directory: "esm2_t6_8M_UR50D" */
+    char *dir;
+    char sha256[65]; /* of the weights, see vn_tensors_sha256 */
+    struct vn_model_config config;
+    struct vn_tensors *tensors;
+    const struct vn_tensor *word_embeddings; /* [V, D] */
+    const struct vn_tensor *norm_w, *norm_b; /* [D] after the last layer */
+    struct vn_esm2_layer *esm2;              /* [n_layers] */
+    float *inv_freq;       /* [d_head / 2] RoPE frequencies */
+    bool inv_freq_stored;  /* from the checkpoint, else 10000^(-2i/d_head) */
+};
+
+/* `name` is a directory, or a name looked up in the directories of $VN_MODELS (separated by
+ * ':'). VN_ENOINPUT when there is none, naming the places searched. */
+int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err) VN_NODISCARD;
+void vn_model_close(struct vn_model *m); /* NULL is legal */
+
+/* The directory that a name stands for, malloc'ed, or NULL with err set. `file` is what
+ * must be in it ("config.json"). Also used for heads. */
+char *vn_model_find(const char *name, const char *file, struct vn_error *err) VN_NODISCARD;
+
+/* Parameters in the tensors that the forward pass uses. */
+int64_t vn_model_parameters(const struct vn_model *m);
+
+#endif

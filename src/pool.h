@@ -1,0 +1,39 @@
+/* pool.h - from token rows to one vector: the rule that vn-embed and vn-pool share.
+ *
+ * The order of summation is part of the contract, so that every backend gives the same bits:
+ * rows are summed in order in blocks of VN_POOL_BLOCK rows (f32, starting from 0), block sums
+ * are added in order (f32, starting from 0), and the sum is divided by the number of rows.
+ * C11 and C++17. */
+#ifndef VN_POOL_H
+#define VN_POOL_H
+
+#include "err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VN_POOL_BLOCK 32
+
+enum vn_pooling {
+    VN_POOL_NONE,     /* token rows as they are */
+    VN_POOL_MEAN,     /* mean over residues: first and last row (specials) left out */
+    VN_POOL_MEAN_ALL, /* mean over all rows */
+    VN_POOL_CLS,      /* the first row */
+    VN_POOL_MAX       /* largest value over residues, column by column */
+};
+
+/* Rows [from, to) of a sequence of n tokens that the rule uses. A sequence whose specials
+ * are all it has (n <= 2) uses all its rows. */
+void vn_pool_range(enum vn_pooling pool, int64_t n, int64_t *from, int64_t *to);
+
+/* Pools x [n, D] f32 into out [D] f32; n >= 1; out must not overlap x. */
+void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d, float *out);
+
+const char *vn_pool_name(enum vn_pooling pool);            /* "mean-all" */
+extern const char *const vn_pool_names[];                  /* in enum order, NULL-terminated */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,53 @@
+/* safetensors.h - tensors of *.safetensors files, mapped read-only.
+ *
+ * A set is one file, or the shards that model.safetensors.index.json names. Nothing is
+ * copied: tensor data point into the mapping and live as long as the set. The header is
+ * checked as the reference implementation does (at most 100,000,000 bytes, begins with '{',
+ * ranges in bounds, in order, no overlap, no hole, up to the end of the file, size = shape
+ * x type with overflow checks), and duplicate names are refused. VN_EDATA names the tensor. */
+#ifndef VN_SAFETENSORS_H
+#define VN_SAFETENSORS_H
+
+#include "dtype.h"
+#include "mem.h"
+
+#define VN_MAX_DIMS 8
+
+struct vn_tensor {
+    const char *name;
+    enum vn_dtype type;
+    int n_dims;
+    int64_t shape[VN_MAX_DIMS];
+    const void *data; /* row-major; 8-byte aligned at best: read with memcpy or as bytes */
+    size_t bytes;
+};
+
+struct vn_tensors;
+
+/* Opens model.safetensors, or the index and its shards, of a directory. */
+int vn_tensors_open_dir(const char *dir, struct vn_tensors **out, struct vn_error *err)
+    VN_NODISCARD;
+int vn_tensors_open_file(const char *path, struct vn_tensors **out, struct vn_error *err)
+    VN_NODISCARD;
+
+/* NULL when there is none of that name. */
+const struct vn_tensor *vn_tensors_find(const struct vn_tensors *t, const char *name);
+int64_t vn_tensors_count(const struct vn_tensors *t);
+const struct vn_tensor *vn_tensors_at(const struct vn_tensors *t, int64_t i);
+
+/* SHA-256, lower case hex, of the file; of several shards the SHA-256 of the lines
+ * "<hex>  <file name>\n" in name order (what sha256sum prints). Reads everything: seconds
+ * for gigabytes; computed at the first call and kept. */
+int vn_tensors_sha256(struct vn_tensors *t, char out[65], struct vn_error *err) VN_NODISCARD;
+
+void vn_tensors_close(struct vn_tensors *t); /* NULL is legal */
+
+/* Element i of a float tensor of any float type, as float. */
+float vn_tensor_at(const struct vn_tensor *t, int64_t i);
+
+/* Writes a file: tensors in the given order (names, shapes, types, data), metadata
+ * {"format":"pt"}. Appears under its name when complete. */
+int vn_safetensors_write(const char *path, const struct vn_tensor *tensors, int64_t n,
+                         struct vn_error *err) VN_NODISCARD;
+
+#endif

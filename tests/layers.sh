@@ -1,0 +1,47 @@
+#!/bin/sh
+# Includes go from right to left only: ground, stream, sequences, model, backend, engine,
+# programs. Prints "ok"/"not ok" lines for run.sh.
+cd "$T/.." || exit 1
+
+level() { # of a file of src/, by its name
+    case $1 in
+    vn.h | err.* | mem.* | num.h | io.* | par.* | crc.* | sha256.* | dtype.h) echo 1 ;;
+    tool.*) echo 9 ;;
+    arrow*.* | zbody.* | schema.* | batch.* | stream* | builder.* | reader.c | writer.c | order.* | npy.* ) echo 2 ;;
+    fastx.* | inflate.* | codon.* | tok* | packer.*) echo 3 ;;
+    json.* | safetensors*.* | model.* | head.* | pickle.* | ptfile.* | import*.*) echo 4 ;;
+    backend.* | pool.* | cpu*) echo 5 ;;
+    engine.* | esm2.* | dnabert.*) echo 6 ;;
+    vn-*) echo 10 ;;
+    *) echo unknown ;;
+    esac
+}
+
+bad=0
+for f in src/*.[ch]; do
+    name=${f##*/}
+    mine=$(level "$name")
+    if [ "$mine" = unknown ]; then
+        echo "# $f belongs to no layer: name it in tests/layers.sh"
+        bad=1
+        continue
+    fi
+    for inc in $(sed -n 's/^#include "\(.*\)"$/\1/p' "$f"); do
+        theirs=$(level "$inc")
+        if [ "$theirs" = unknown ] || [ "$theirs" -gt "$mine" ]; then
+            echo "# $f (layer $mine) includes $inc (layer $theirs)"
+            bad=1
+        fi
+    done
+done
+for f in cuda/*; do
+    [ -e "$f" ] || continue
+    for inc in $(sed -n 's/^#include "\(.*\)"$/\1/p' "$f"); do
+        case $inc in
+        vn.h | err.h | num.h | dtype.h | pool.h | backend.h) ;;
+        *) [ -e "cuda/$inc" ] || { echo "# $f includes $inc"; bad=1; } ;;
+        esac
+    done
+done
+if [ $bad = 0 ]; then echo "ok includes go left"; else echo "not ok includes go left"; fi
+exit $bad
