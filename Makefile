@@ -25,7 +25,7 @@ comma := ,
 B     := build/$(subst $(comma),-,$(CONF))
 
 WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
-          -Wvla -Wwrite-strings -Wshadow -Wpointer-arith -Wcast-qual -Wundef \
+          -Wvla -Wwrite-strings -Wshadow -Wpointer-arith -Wundef \
           $(if $(filter 1,$(WERROR)),-Werror)
 CPPFLAGS += -D_GNU_SOURCE -Isrc -DVN_HAVE_ONEDNN=$(ONEDNN) -DVN_HAVE_CUDA=$(CUDA)
 CFLAGS += -std=c11 $(OPT) -g -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)

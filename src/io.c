@@ -275,7 +275,7 @@ int vn_sink_writev(struct vn_sink *s, struct iovec *iov, int n, struct vn_error 
 }
 
 int vn_sink_write(struct vn_sink *s, const void *p, size_t n, struct vn_error *err) {
-    struct iovec iov = {(void *)(uintptr_t)p, n};
+    struct iovec iov = {(void *)p, n};
     return vn_sink_writev(s, &iov, 1, err);
 }
 

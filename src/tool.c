@@ -117,7 +117,7 @@ static void print_help(const struct vn_tool *t, poptContext con) {
     free(text);
     if (t->notes)
         printf("\n%s\n", t->notes);
-    exit(vn_tool_finish((struct vn_tool *)(uintptr_t)t, VN_OK, NULL));
+    exit(vn_tool_finish((struct vn_tool *)t, VN_OK, NULL));
 }
 
 enum { OPT_HELP = 0x10000, OPT_VERSION, OPT_VERBOSE };
