@@ -27,7 +27,8 @@ enum vn_pooling {
  * are all it has (n <= 2) uses all its rows. */
 void vn_pool_range(enum vn_pooling pool, int64_t n, int64_t *from, int64_t *to);
 
-/* Pools x [n, D] f32 into out [D] f32; n >= 1; out must not overlap x. */
+/* Pools x [n, D] f32 into out [D] f32; n >= 1; out must not overlap x; pool is not
+ * VN_POOL_NONE. */
 void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d, float *out);
 
 const char *vn_pool_name(enum vn_pooling pool);            /* "mean-all" */
