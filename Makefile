@@ -1,16 +1,40 @@
 # vn: one non-recursive Makefile.
 #
-#   make            all that this machine can build (CUDA where nvcc is found), into bin/
-#   make help       every target and knob
+#   make              all that this machine can build, into bin/
+#   make check        install what is missing, build, run the tests; ends with the tally
+#   make demo         install what is missing, build, and screen a small file
+#   make help         this text
+#
+#   make deps         install the Debian/Ubuntu packages that are missing (apt-get, sudo)
+#   make check-built  the tests, without looking for packages
+#   make check-san    the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make check-oracle compare with fair-esm, PyArrow, polars: makes a Python environment
+#                     of about 6 GB in build/oracle-venv, once
+#   make bench        the benchmarks, with the machine and the versions
+#   make install      programs and manual pages below PREFIX
+#   make uninstall    takes them away again
+#   make clean        removes what was built (the Python environment stays)
+#   make print-config says what would be built
+#
+# Knobs, on the command line (make CC=clang OPT=-O3):
+#
+#   CC, OPT=-O2, CFLAGS, CPPFLAGS, LDFLAGS    compiler and flags
+#   ONEDNN=0|1        matrix products by oneDNN (default: where its header is found)
+#   SAN=LIST          sanitizers, for instance SAN=address,undefined
+#   WERROR=0          warnings are not errors
+#   PREFIX=/usr/local DESTDIR=                where make install puts things
+#   ORACLE_PYTHON=X   a Python with tests/oracle/requirements.txt, for check-oracle, bench
+#   V=1               show the commands
 #
 # A file of src/ with a hyphen in its name is a program, one without is the library.
-# Objects live in build/<configuration>/, so that switching SAN, CUDA or ONEDNN back and
-# forth rebuilds nothing twice; bin/ holds the configuration built last.
+# Objects live in build/<configuration>/, so that switching SAN or ONEDNN back and forth
+# rebuilds nothing twice; bin/ holds the configuration built last.
 
 CC      ?= gcc
 NVCC    ?= nvcc
 PREFIX  ?= /usr/local
 DESTDIR ?=
+ORACLE_PYTHON ?=
 V       ?= 0
 SAN     ?=
 WERROR  ?= 1
@@ -27,12 +51,12 @@ B     := build/$(subst $(comma),-,$(CONF))
 WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
           -Wvla -Wwrite-strings -Wshadow -Wpointer-arith -Wundef \
           $(if $(filter 1,$(WERROR)),-Werror)
-CPPFLAGS += -D_GNU_SOURCE -Isrc -DVN_HAVE_ONEDNN=$(ONEDNN) -DVN_HAVE_CUDA=$(CUDA)
-CFLAGS += -std=c11 $(OPT) -g -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
-LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed
+override CPPFLAGS += -D_GNU_SOURCE -Isrc -DVN_HAVE_ONEDNN=$(ONEDNN) -DVN_HAVE_CUDA=$(CUDA)
+override CFLAGS += -std=c11 $(OPT) -g -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+override LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed
 POPT   ?= -lpopt
 JANSSON ?= -ljansson
-LDLIBS := $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm $(LDLIBS)
+override LDLIBS := $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm $(LDLIBS)
 
 PROG_SRC := $(wildcard src/vn-*.c)
 LIB_SRC  := $(filter-out $(PROG_SRC),$(wildcard src/*.c))
@@ -99,9 +123,52 @@ check-built: tests
 deps:
 	@tests/deps.sh
 
-.PHONY: clean print-config
+# ---- more tests, benchmarks ----------------------------------------------------------
+
+# bin/ holds the configuration built last: put the ordinary one back, pass or fail
+.PHONY: check-san
+check-san: deps
+	@rc=0; $(MAKE) --no-print-directory SAN=address,undefined check-built || rc=$$?; \
+	$(MAKE) --no-print-directory -s SAN= all && exit $$rc
+
+.PHONY: check-oracle bench
+check-oracle:
+	@tests/deps.sh $(if $(ORACLE_PYTHON),,python3-venv)
+	@$(MAKE) --no-print-directory tests
+	@B=$(B) ORACLE_PYTHON="$(ORACLE_PYTHON)" tests/oracle.sh
+bench:
+	@tests/deps.sh $(if $(ORACLE_PYTHON),,python3-venv)
+	@$(MAKE) --no-print-directory tests
+	@B=$(B) ORACLE_PYTHON="$(ORACLE_PYTHON)" tests/bench.sh
+
+.PHONY: demo
+demo: deps
+	@$(MAKE) --no-print-directory -s all
+	@examples/demo/run.sh
+
+# ---- installing ------------------------------------------------------------------------
+
+INSTALL ?= install
+bindir  = $(DESTDIR)$(PREFIX)/bin
+mandir  = $(DESTDIR)$(PREFIX)/share/man
+MAN     := $(wildcard man/*.[157])
+
+.PHONY: install uninstall
+install: all
+	$(INSTALL) -d $(bindir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7
+	$(INSTALL) -m 755 $(PROGS) $(bindir)
+	$(INSTALL) -m 644 $(filter %.1,$(MAN)) $(mandir)/man1
+	$(INSTALL) -m 644 $(filter %.5,$(MAN)) $(mandir)/man5
+	$(INSTALL) -m 644 $(filter %.7,$(MAN)) $(mandir)/man7
+uninstall:
+	rm -f $(PROGS:bin/%=$(bindir)/%)
+	rm -f $(foreach m,$(MAN),$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+
+.PHONY: help clean print-config
+help:
+	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 clean:
-	rm -rf build $(PROGS)
+	rm -rf $(filter-out build/oracle-venv,$(wildcard build/*)) $(PROGS)
 print-config:
 	@echo "configuration $(CONF): CC=$(CC) CUDA=$(CUDA) ONEDNN=$(ONEDNN) SAN=$(SAN)"
 

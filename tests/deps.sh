@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs the Debian/Ubuntu packages that building and testing need, if any is missing.
+# Installs the Debian/Ubuntu packages that building and testing need, if any is missing,
+# and those named as arguments.
 set -eu
-packages="gcc make pkg-config libpopt-dev libjansson-dev libzstd-dev zlib1g-dev libzip-dev
+packages="gcc g++ make libpopt-dev libjansson-dev libzstd-dev zlib1g-dev libzip-dev
  libdnnl-dev zstd groff-base python3 tabix"
 
 missing=
-for p in $packages; do
+for p in $packages "$@"; do
     state=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)
     [ "$state" = "install ok installed" ] || missing="$missing $p"
 done
