@@ -11,13 +11,15 @@
 #include "backend.h"
 #include "model.h"
 
+#define VN_ENGINE_MAX_TOKENS 65536 /* of one record, unless asked otherwise */
+
 struct vn_engine;
 
 struct vn_engine_options {
     int layer;             /* 0..n_layers: hidden state to give; n_layers: after the final norm */
     enum vn_pooling pool;  /* VN_POOL_NONE: token rows */
     enum vn_dtype out_type; /* VN_F32 or VN_F16; pooled vectors are always VN_F32 */
-    int64_t max_tokens;    /* of one record, and of the arena; 0: the device's default */
+    int64_t max_tokens;    /* of one record, and of the arena; 0: VN_ENGINE_MAX_TOKENS */
 };
 
 /* What became of a record. */

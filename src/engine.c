@@ -1,0 +1,385 @@
+#include "engine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "esm2.h"
+#include "mem.h"
+#include "num.h"
+
+/* A slice is what runs at once. It is large enough to fill the matrix products and small
+ * enough for its activations to stay in the caches of a CPU; a longer record is a slice of
+ * its own. */
+#define SLICE_BYTES ((size_t)16 << 20) /* of scratch */
+#define SLICE_TOKENS_MIN 512
+#define SLICE_TOKENS_MAX 4096
+#define ROPE_TOKENS_MIN 1024
+
+/* What a job needs on the host while it is in flight. */
+struct slot {
+    struct vn_job *job;
+    struct vn_buf cu;  /* i32: cu_seqlens of each slice, from 0, one after the other */
+    struct vn_buf bad; /* [B] u8 from ops.finite */
+};
+
+struct vn_engine {
+    struct vn_model_config config;
+    const float *inv_freq; /* [K / 2], the model's */
+    struct vn_engine_options opts;
+    struct vn_backend *b;
+    struct vn_esm2 *esm2;
+    size_t row_bytes; /* of a row of the output */
+    int64_t max_tokens, slice_tokens;
+
+    void *arena; /* on the device, one allocation; the parts of one slice: */
+    uint16_t *tokens; /* [max_tokens] */
+    int32_t *cu;      /* [slice_tokens + 1] */
+    uint8_t *bad;     /* [slice_tokens] */
+    void *out;        /* pooled: [slice_tokens, D] f32; else [max_tokens, D] f16, or none */
+    void *scratch;    /* for vn_esm2_forward */
+
+    float *rope_cos, *rope_sin; /* [rope_len, K / 2] on the device */
+    struct vn_buf rope_host;    /* [2, rope_len, K / 2] */
+    int64_t rope_len;
+
+    struct slot slots[VN_SLOTS];
+    int first, in_flight; /* the oldest job, and how many there are */
+};
+
+static const char *const outcome_names[] = {"ok", "empty", "too long", "not finite"};
+
+const char *vn_outcome_name(enum vn_outcome o) {
+    return outcome_names[o];
+}
+
+int64_t vn_engine_max_tokens(const struct vn_engine *e) {
+    return e->max_tokens;
+}
+
+/* ---- start and end -------------------------------------------------------------------- */
+
+/* Appends n items of `size` bytes to the arena; the offset of the first. */
+static bool reserve(size_t *total, int64_t n, size_t size, size_t *offset) {
+    size_t bytes;
+    *offset = *total;
+    if (!vn_mul((size_t)n, size, &bytes) || bytes > SIZE_MAX - VN_ALIGN)
+        return false;
+    return vn_add(*total, vn_round_up(bytes, VN_ALIGN), total);
+}
+
+static int arena_new(struct vn_engine *e, struct vn_error *err) {
+    bool pooled = e->opts.pool != VN_POOL_NONE;
+    bool converted = !pooled && e->opts.out_type != VN_F32;
+    size_t total = 0, tokens, cu, bad, out, scratch;
+    size_t per_token = vn_esm2_scratch(&e->config, e->b->act);
+    if (!reserve(&total, e->max_tokens, sizeof(uint16_t), &tokens) ||
+        !reserve(&total, e->slice_tokens + 1, sizeof(int32_t), &cu) ||
+        !reserve(&total, e->slice_tokens, 1, &bad) ||
+        !reserve(&total, pooled ? e->slice_tokens : converted ? e->max_tokens : 0,
+                 e->row_bytes, &out) ||
+        !reserve(&total, e->max_tokens, per_token, &scratch))
+        return vn_fail(err, VN_EFAIL, "cannot allocate %lld x %zu bytes",
+                       (long long)e->max_tokens, per_token);
+    int rc = e->b->ops.alloc(e->b, total, &e->arena, err);
+    if (rc < 0) {
+        vn_prefix(err, "no room for records of %lld tokens", (long long)e->max_tokens);
+        return rc;
+    }
+    uint8_t *base = e->arena;
+    e->tokens = (uint16_t *)(void *)(base + tokens);
+    e->cu = (int32_t *)(void *)(base + cu);
+    e->bad = base + bad;
+    e->out = base + out;
+    e->scratch = base + scratch;
+    return VN_OK;
+}
+
+static int64_t slice_tokens(const struct vn_engine *e) {
+    int64_t n = (int64_t)(SLICE_BYTES / vn_esm2_scratch(&e->config, e->b->act));
+    n = n < SLICE_TOKENS_MIN ? SLICE_TOKENS_MIN : n > SLICE_TOKENS_MAX ? SLICE_TOKENS_MAX : n;
+    return n < e->max_tokens ? n : e->max_tokens;
+}
+
+int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
+                   const struct vn_engine_options *opts, struct vn_engine **out,
+                   struct vn_error *err) {
+    struct vn_engine *e = vn_calloc(1, sizeof *e, err);
+    if (!e) {
+        backend->ops.close(backend);
+        return VN_EFAIL;
+    }
+    int rc;
+    e->config = model->config;
+    e->inv_freq = model->inv_freq;
+    e->opts = *opts;
+    e->b = backend;
+    e->max_tokens = opts->max_tokens ? opts->max_tokens : VN_ENGINE_MAX_TOKENS;
+    e->slice_tokens = slice_tokens(e);
+    if (opts->pool != VN_POOL_NONE)
+        e->opts.out_type = VN_F32;
+    e->row_bytes = (size_t)e->config.d_model * vn_dtype_size(e->opts.out_type);
+    if (opts->layer < 0 || opts->layer > e->config.n_layers)
+        rc = vn_fail(err, VN_EUSAGE, "layer %d: model '%s' has layers 0 to %d", opts->layer,
+                     model->name, e->config.n_layers);
+    else
+        rc = vn_esm2_new(model, backend, opts->layer, &e->esm2, err);
+    if (rc == VN_OK)
+        rc = arena_new(e, err);
+    if (rc < 0) {
+        vn_engine_close(e);
+        return rc;
+    }
+    *out = e;
+    return VN_OK;
+}
+
+void vn_engine_close(struct vn_engine *e) {
+    if (!e)
+        return;
+    vn_esm2_free(e->esm2, e->b);
+    if (e->arena)
+        e->b->ops.release(e->b, e->arena);
+    if (e->rope_cos)
+        e->b->ops.release(e->b, e->rope_cos);
+    vn_buf_release(&e->rope_host);
+    for (int i = 0; i < VN_SLOTS; i++) {
+        vn_buf_release(&e->slots[i].cu);
+        vn_buf_release(&e->slots[i].bad);
+    }
+    e->b->ops.close(e->b);
+    free(e);
+}
+
+/* ---- rotary tables ---------------------------------------------------------------------- */
+
+/* Angles are rounded to f32 before the cosine is taken, as fair-esm does; the cosine itself
+ * is the f32 nearest to the true one. */
+static int rope_fill(struct vn_engine *e, int64_t len, size_t bytes, struct vn_error *err) {
+    int64_t half = e->config.d_head / 2;
+    int rc = vn_buf_resize(&e->rope_host, 2 * bytes, err);
+    if (rc < 0)
+        return rc;
+    float *c = (float *)(void *)e->rope_host.data, *s = c + len * half;
+    for (int64_t p = 0; p < len; p++)
+        for (int64_t i = 0; i < half; i++) {
+            float angle = (float)p * e->inv_freq[i];
+            c[p * half + i] = (float)cos((double)angle);
+            s[p * half + i] = (float)sin((double)angle);
+        }
+    return VN_OK;
+}
+
+/* Tables for records of n tokens. They grow by doubling when a longer record comes; `slot`
+ * has no job yet, so its mark is free. */
+static int rope_grow(struct vn_engine *e, int64_t n, int slot, struct vn_error *err) {
+    struct vn_backend *b = e->b;
+    int64_t len = e->rope_len ? e->rope_len : ROPE_TOKENS_MIN;
+    if (n <= e->rope_len)
+        return VN_OK;
+    while (len < n)
+        len *= 2;
+    size_t bytes = (size_t)(len * (e->config.d_head / 2)) * sizeof(float);
+    void *tables = NULL;
+    int rc = rope_fill(e, len, bytes, err);
+    if (rc == VN_OK)
+        rc = b->ops.alloc(b, 2 * bytes, &tables, err);
+    if (rc < 0)
+        return rc;
+    rc = b->ops.copy_in(b, tables, e->rope_host.data, 2 * bytes, err);
+    if (rc == VN_OK)
+        rc = b->ops.mark(b, slot, err);
+    if (rc == VN_OK)
+        rc = b->ops.wait(b, slot, err); /* nothing queued uses the old tables after this */
+    if (rc < 0) {
+        b->ops.release(b, tables);
+        return rc;
+    }
+    if (e->rope_cos)
+        b->ops.release(b, e->rope_cos);
+    e->rope_cos = tables;
+    e->rope_sin = e->rope_cos + len * (e->config.d_head / 2);
+    e->rope_len = len;
+    return VN_OK;
+}
+
+/* ---- submit ----------------------------------------------------------------------------- */
+
+static int64_t length(const struct vn_job *job, int64_t i) {
+    return (int64_t)job->cu_seqlens[i + 1] - job->cu_seqlens[i];
+}
+
+/* Checks the tokens, and says of each record what is known before it has run. */
+static int look(const struct vn_engine *e, struct vn_job *job, int64_t *longest,
+                struct vn_error *err) {
+    *longest = 0;
+    for (int64_t i = 0; i < job->n_seq; i++) {
+        int64_t n = length(job, i);
+        for (int64_t t = job->cu_seqlens[i]; t < job->cu_seqlens[i + 1]; t++)
+            if (job->tokens[t] >= e->config.n_vocab)
+                return vn_fail(err, VN_EDATA,
+                               "token %d at position %lld of sequence %lld, expected 0 to %d",
+                               job->tokens[t], (long long)(t - job->cu_seqlens[i]),
+                               (long long)i, e->config.n_vocab - 1);
+        job->outcome.data[i] = n == 0               ? VN_REC_EMPTY
+                               : n > e->max_tokens ? VN_REC_TOO_LONG
+                                                   : VN_REC_OK;
+        if (n <= e->max_tokens && n > *longest)
+            *longest = n;
+    }
+    return VN_OK;
+}
+
+/* The end of the slice that begins with record `from`, which fits. */
+static int64_t slice_end(const struct vn_engine *e, const struct vn_job *job, int64_t from) {
+    int64_t to = from + 1;
+    while (to < job->n_seq && to - from < e->slice_tokens &&
+           job->cu_seqlens[to + 1] - job->cu_seqlens[from] <= e->slice_tokens)
+        to++;
+    return to;
+}
+
+/* Queues what turns the hidden state x of a slice into its rows of the output. */
+static int queue_output(struct vn_engine *e, const struct vn_seqs *seqs, const float *x,
+                        uint8_t *host, struct vn_error *err) {
+    struct vn_backend *b = e->b;
+    const int64_t d = e->config.d_model;
+    int64_t rows = seqs->n_tok;
+    const void *from = x;
+    int rc = VN_OK;
+    if (e->opts.pool != VN_POOL_NONE) {
+        struct vn_pool_args a = {x, e->out, d, e->opts.pool};
+        rc = b->ops.pool(b, seqs, &a, err);
+        rows = seqs->n_seq;
+        from = e->out;
+    } else if (e->opts.out_type != VN_F32) {
+        rc = b->ops.convert(b, x, e->out, e->opts.out_type, rows * d, err);
+        from = e->out;
+    }
+    return rc < 0 ? rc : b->ops.copy_out(b, host, from, (size_t)rows * e->row_bytes, err);
+}
+
+/* Queues records [from, to) of the job; cu is room for their cu_seqlens on the host. */
+static int queue_slice(struct vn_engine *e, struct slot *s, int64_t from, int64_t to,
+                       int32_t *cu, struct vn_error *err) {
+    struct vn_backend *b = e->b;
+    struct vn_job *job = s->job;
+    const int32_t start = job->cu_seqlens[from];
+    struct vn_seqs seqs = {.n_seq = to - from,
+                           .n_tok = (int64_t)job->cu_seqlens[to] - start,
+                           .host = cu,
+                           .device = e->cu};
+    for (int64_t i = from; i <= to; i++)
+        cu[i - from] = job->cu_seqlens[i] - start;
+    for (int64_t i = from; i < to; i++)
+        if (length(job, i) > seqs.max_len)
+            seqs.max_len = (int32_t)length(job, i);
+    if (!seqs.n_tok)
+        return VN_OK;
+    int64_t row = e->opts.pool != VN_POOL_NONE ? from : start - job->cu_seqlens[0];
+    const float *x;
+    int rc = b->ops.copy_in(b, e->tokens, job->tokens + start,
+                            (size_t)seqs.n_tok * sizeof(uint16_t), err);
+    if (rc == VN_OK)
+        rc = b->ops.copy_in(b, e->cu, cu, (size_t)(seqs.n_seq + 1) * sizeof(int32_t), err);
+    if (rc == VN_OK)
+        rc = vn_esm2_forward(e->esm2, b, &seqs, e->tokens, e->rope_cos, e->rope_sin,
+                             e->opts.layer, e->scratch, &x, err);
+    if (rc == VN_OK)
+        rc = b->ops.finite(b, &seqs, x, e->config.d_model, e->bad, err);
+    if (rc == VN_OK)
+        rc = b->ops.copy_out(b, s->bad.data + from, e->bad, (size_t)seqs.n_seq, err);
+    return rc < 0 ? rc
+                  : queue_output(e, &seqs, x, job->out.data + (size_t)row * e->row_bytes, err);
+}
+
+/* Room for everything that the job gives back, and for what it needs on the way. */
+static int make_room(const struct vn_engine *e, struct slot *s, struct vn_error *err) {
+    struct vn_job *job = s->job;
+    size_t n = (size_t)job->n_seq, bytes;
+    size_t rows = e->opts.pool != VN_POOL_NONE
+                      ? n
+                      : (size_t)(job->cu_seqlens[job->n_seq] - job->cu_seqlens[0]);
+    if (!vn_mul(rows, e->row_bytes, &bytes))
+        return vn_fail(err, VN_EFAIL, "cannot allocate %zu x %zu bytes", rows, e->row_bytes);
+    int rc = vn_buf_resize(&job->out, bytes, err);
+    if (rc == VN_OK)
+        rc = vn_buf_resize(&job->outcome, n, err);
+    if (rc == VN_OK)
+        rc = vn_buf_resize(&s->cu, 2 * n * sizeof(int32_t), err); /* each slice: n + 1 */
+    if (rc == VN_OK)
+        rc = vn_buf_resize(&s->bad, n, err);
+    if (rc == VN_OK && n)
+        memset(s->bad.data, 0, n);
+    return rc;
+}
+
+int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *err) {
+    if (e->in_flight == VN_SLOTS)
+        return vn_fail(err, VN_EINTERNAL, "a job too many: %d are in flight", VN_SLOTS);
+    int slot = (e->first + e->in_flight) % VN_SLOTS;
+    struct slot *s = &e->slots[slot];
+    int64_t longest = 0;
+    s->job = job;
+    int rc = make_room(e, s, err);
+    if (rc == VN_OK)
+        rc = look(e, job, &longest, err);
+    if (rc == VN_OK)
+        rc = rope_grow(e, longest, slot, err);
+    int32_t *cu = (int32_t *)(void *)s->cu.data;
+    for (int64_t from = 0, to; from < job->n_seq && rc == VN_OK; from = to) {
+        to = from + 1;
+        if (job->outcome.data[from] == VN_REC_TOO_LONG)
+            continue;
+        to = slice_end(e, job, from);
+        rc = queue_slice(e, s, from, to, cu, err);
+        cu += to - from + 1;
+    }
+    if (rc == VN_OK)
+        rc = e->b->ops.mark(e->b, slot, err);
+    if (rc == VN_OK)
+        e->in_flight++;
+    return rc;
+}
+
+/* ---- collect ---------------------------------------------------------------------------- */
+
+/* A finite number beyond the range of half becomes an infinity there. */
+static bool overflowed(const uint8_t *half, int64_t n) {
+    bool any = false;
+    for (int64_t i = 0; i < n; i++)
+        any |= (vn_load16(half + 2 * i) & 0x7c00) == 0x7c00;
+    return any;
+}
+
+/* Settles the outcome of every record, and clears the rows of those that are not ok. */
+static void settle(const struct vn_engine *e, const struct slot *s) {
+    struct vn_job *job = s->job;
+    const bool pooled = e->opts.pool != VN_POOL_NONE;
+    for (int64_t i = 0; i < job->n_seq; i++) {
+        uint8_t *outcome = &job->outcome.data[i];
+        int64_t row = pooled ? i : job->cu_seqlens[i] - job->cu_seqlens[0];
+        int64_t rows = pooled ? 1 : length(job, i);
+        uint8_t *out = job->out.data + (size_t)row * e->row_bytes;
+        if (*outcome == VN_REC_OK &&
+            (s->bad.data[i] ||
+             (e->opts.out_type == VN_F16 && overflowed(out, rows * e->config.d_model))))
+            *outcome = VN_REC_NOT_FINITE;
+        if (*outcome != VN_REC_OK && rows)
+            memset(out, 0, (size_t)rows * e->row_bytes);
+    }
+}
+
+int vn_engine_collect(struct vn_engine *e, struct vn_job **job, struct vn_error *err) {
+    if (!e->in_flight)
+        return 0;
+    struct slot *s = &e->slots[e->first];
+    int rc = e->b->ops.wait(e->b, e->first, err);
+    if (rc < 0)
+        return rc;
+    settle(e, s);
+    *job = s->job;
+    e->first = (e->first + 1) % VN_SLOTS;
+    e->in_flight--;
+    return 1;
+}
