@@ -50,8 +50,13 @@ int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err)
 void vn_model_close(struct vn_model *m); /* NULL is legal */
 
 /* The directory that a name stands for, malloc'ed, or NULL with err set. `file` is what
- * must be in it ("config.json"). Also used for heads. */
+ * must be in it ("config.json"). In $VN_MODELS "esm2_t6_8M" also finds the published name
+ * "esm2_t6_8M_UR50D". Also used for heads. */
 char *vn_model_find(const char *name, const char *file, struct vn_error *err) VN_NODISCARD;
+
+/* The last component of a directory's path ("." is resolved), malloc'ed, or NULL with err
+ * set. */
+char *vn_model_name(const char *dir, struct vn_error *err) VN_NODISCARD;
 
 /* Parameters in the tensors that the forward pass uses. */
 int64_t vn_model_parameters(const struct vn_model *m);

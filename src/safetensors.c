@@ -1,0 +1,545 @@
+#include "safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "json.h"
+#include "num.h"
+#include "sha256.h"
+
+#define MAX_HEADER ((uint64_t)100000000)
+#define MAX_INDEX ((size_t)100000000)
+#define WEIGHTS "model.safetensors"
+#define INDEX "model.safetensors.index.json"
+
+struct shard {
+    char *path;
+    const char *name; /* last component of path */
+    uint8_t *map;
+    size_t size;
+};
+
+struct vn_tensors {
+    struct shard *shards;
+    int64_t n_shards;
+    struct vn_tensor *tensors; /* by shard, then by place in the file; names are owned */
+    int64_t n;
+    const struct vn_tensor **by_name;
+    char sha256[65]; /* "" until asked for */
+};
+
+/* ---- types ------------------------------------------------------------------------ */
+
+/* All types of the format; those that vn does not compute with are VN_OTHER. */
+static const struct {
+    const char *name;
+    enum vn_dtype type;
+    int bits;
+} types[] = {{"F32", VN_F32, 32},      {"F16", VN_F16, 16},      {"BF16", VN_BF16, 16},
+             {"F64", VN_F64, 64},      {"I64", VN_I64, 64},      {"I32", VN_I32, 32},
+             {"U16", VN_U16, 16},      {"U8", VN_U8, 8},         {"BOOL", VN_OTHER, 8},
+             {"I8", VN_OTHER, 8},      {"I16", VN_OTHER, 16},    {"U32", VN_OTHER, 32},
+             {"U64", VN_OTHER, 64},    {"F8_E5M2", VN_OTHER, 8}, {"F8_E4M3", VN_OTHER, 8},
+             {"F8_E8M0", VN_OTHER, 8}, {"F6_E2M3", VN_OTHER, 6}, {"F6_E3M2", VN_OTHER, 6},
+             {"F4", VN_OTHER, 4},      {"C64", VN_OTHER, 64}};
+#define N_TYPES ((int)(sizeof types / sizeof *types))
+
+static int type_of_name(const char *name) {
+    for (int i = 0; i < N_TYPES; i++)
+        if (!strcmp(types[i].name, name))
+            return i;
+    return -1;
+}
+
+float vn_tensor_at(const struct vn_tensor *t, int64_t i) {
+    const uint8_t *p = (const uint8_t *)t->data + (size_t)i * vn_dtype_size(t->type);
+    double d;
+    switch (t->type) {
+    case VN_F32: return vn_bits_f32(vn_load32(p));
+    case VN_F16: return vn_f16_to_f32(vn_load16(p));
+    case VN_BF16: return vn_bf16_to_f32(vn_load16(p));
+    case VN_F64: memcpy(&d, p, 8); return (float)d;
+    default: return vn_bits_f32(0x7fc00000u); /* not a float tensor: NaN */
+    }
+}
+
+/* ---- one tensor of the header ------------------------------------------------------ */
+
+static int read_shape(const json_t *entry, struct vn_tensor *t, size_t *n_elements,
+                      struct vn_error *err) {
+    json_t *shape;
+    int rc = vn_json_array(entry, "shape", &shape, err);
+    if (rc != VN_OK)
+        return rc;
+    if (json_array_size(shape) > VN_MAX_DIMS)
+        return vn_fail(err, VN_EDATA, "has %zu dimensions, at most %d are supported",
+                       json_array_size(shape), VN_MAX_DIMS);
+    t->n_dims = (int)json_array_size(shape);
+    *n_elements = 1;
+    for (int i = 0; i < t->n_dims; i++) {
+        const json_t *v = json_array_get(shape, (size_t)i);
+        if (!json_is_integer(v) || json_integer_value(v) < 0)
+            return vn_fail(err, VN_EDATA, "dimension %d is not a non-negative integer", i);
+        t->shape[i] = json_integer_value(v);
+        if (!vn_mul(*n_elements, (size_t)t->shape[i], n_elements))
+            return vn_fail(err, VN_EDATA, "the shape is too large");
+    }
+    return VN_OK;
+}
+
+static int read_range(const json_t *entry, size_t size, size_t *begin, size_t *end,
+                      struct vn_error *err) {
+    json_t *range;
+    int rc = vn_json_array(entry, "data_offsets", &range, err);
+    if (rc != VN_OK)
+        return rc;
+    const json_t *a = json_array_get(range, 0), *b = json_array_get(range, 1);
+    if (json_array_size(range) != 2 || !json_is_integer(a) || !json_is_integer(b))
+        return vn_fail(err, VN_EDATA, "data_offsets are not two integers");
+    json_int_t from = json_integer_value(a), to = json_integer_value(b);
+    if (from < 0 || to < from || (uint64_t)to > size)
+        return vn_fail(err, VN_EDATA, "data_offsets are [%lld, %lld], the file has %zu bytes "
+                       "of data", (long long)from, (long long)to, size);
+    *begin = (size_t)from;
+    *end = (size_t)to;
+    return VN_OK;
+}
+
+/* `data` are the `size` bytes behind the header. */
+static int read_entry(const char *name, const json_t *entry, const uint8_t *data, size_t size,
+                      struct vn_tensor *t, struct vn_error *err) {
+    const char *type;
+    size_t n = 0, bits, begin = 0, end = 0;
+    if (!json_is_object(entry))
+        return vn_fail(err, VN_EDATA, "is not described by an object");
+    if (json_object_size(entry) != 3)
+        return vn_fail(err, VN_EDATA, "has %zu members, expected dtype, shape, data_offsets",
+                       json_object_size(entry));
+    int rc = vn_json_string(entry, "dtype", &type, err);
+    if (rc == VN_OK)
+        rc = read_shape(entry, t, &n, err);
+    if (rc == VN_OK)
+        rc = read_range(entry, size, &begin, &end, err);
+    if (rc != VN_OK)
+        return rc;
+    int i = type_of_name(type);
+    if (i < 0)
+        return vn_fail(err, VN_EDATA, "has the unknown type '%.40s'", type);
+    if (!vn_mul(n, (size_t)types[i].bits, &bits) || bits % 8 || bits / 8 != end - begin)
+        return vn_fail(err, VN_EDATA, "has %zu bytes, its shape and type %s mean %zu x %d bits",
+                       end - begin, type, n, types[i].bits);
+    t->type = types[i].type;
+    t->data = data + begin;
+    t->bytes = end - begin;
+    t->name = strdup(name);
+    return t->name ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate a name");
+}
+
+/* ---- one file ---------------------------------------------------------------------- */
+
+static int map_file(struct shard *s, struct vn_error *err) {
+    struct stat st;
+    int fd = open(s->path, O_RDONLY | O_CLOEXEC), rc = VN_OK;
+    if (fd < 0)
+        return vn_fail_errno(err, VN_ENOINPUT, errno, "cannot open '%s'", s->path);
+    if (fstat(fd, &st) != 0)
+        rc = vn_fail_errno(err, VN_ENOINPUT, errno, "cannot read '%s'", s->path);
+    else if (!S_ISREG(st.st_mode))
+        rc = vn_fail(err, VN_ENOINPUT, "cannot map '%s': not a regular file", s->path);
+    else if (st.st_size < 8)
+        rc = vn_fail(err, VN_EDATA, "'%s' has %lld bytes, too few for a safetensors file",
+                     s->path, (long long)st.st_size);
+    if (rc == VN_OK) {
+        s->size = (size_t)st.st_size;
+        s->map = mmap(NULL, s->size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (s->map == MAP_FAILED) {
+            s->map = NULL;
+            rc = vn_fail_errno(err, VN_ENOINPUT, errno, "cannot map '%s'", s->path);
+        }
+    }
+    close(fd);
+    return rc;
+}
+
+static int grow_tensors(struct vn_tensors *t, size_t more, struct vn_error *err) {
+    size_t want, bytes;
+    if (!vn_add((size_t)t->n, more, &want) || !vn_mul(want, sizeof *t->tensors, &bytes))
+        return vn_fail(err, VN_EFAIL, "too many tensors");
+    struct vn_tensor *p = realloc(t->tensors, bytes ? bytes : 1);
+    if (!p)
+        return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", bytes);
+    t->tensors = p;
+    return VN_OK;
+}
+
+static int by_place(const void *a, const void *b) {
+    const struct vn_tensor *x = a, *y = b;
+    if (x->data != y->data)
+        return (const uint8_t *)x->data < (const uint8_t *)y->data ? -1 : 1;
+    return (x->bytes > y->bytes) - (x->bytes < y->bytes); /* empty ones first */
+}
+
+/* The data must be one run of tensors: no overlap, no hole, up to the end. */
+static int check_cover(const struct vn_tensor *t, int64_t n, const uint8_t *data,
+                       size_t size, struct vn_error *err) {
+    size_t at = 0;
+    for (int64_t i = 0; i < n; i++) {
+        size_t begin = (size_t)((const uint8_t *)t[i].data - data);
+        if (begin != at)
+            return vn_fail(err, VN_EDATA, "tensor '%s' begins at byte %zu of the data, %s",
+                           t[i].name, begin,
+                           begin < at ? "inside another tensor" : "after a hole");
+        at += t[i].bytes;
+    }
+    if (at != size)
+        return vn_fail(err, VN_EDATA, "the tensors end at byte %zu of the data, the file has "
+                       "%zu", at, size);
+    return VN_OK;
+}
+
+/* Adds the tensors of a parsed header. */
+static int read_entries(struct vn_tensors *t, const json_t *header, const uint8_t *data,
+                        size_t size, struct vn_error *err) {
+    const char *name;
+    json_t *entry;
+    int64_t first = t->n;
+    int rc = grow_tensors(t, json_object_size(header), err);
+    if (rc != VN_OK)
+        return rc;
+    json_object_foreach((json_t *)header, name, entry) {
+        if (!strcmp(name, "__metadata__")) {
+            const char *key;
+            json_t *value;
+            if (!json_is_object(entry))
+                return vn_fail(err, VN_EDATA, "__metadata__ is not an object");
+            json_object_foreach(entry, key, value) if (!json_is_string(value))
+                return vn_fail(err, VN_EDATA, "__metadata__ '%s' is not a string", key);
+            continue;
+        }
+        memset(&t->tensors[t->n], 0, sizeof *t->tensors);
+        rc = read_entry(name, entry, data, size, &t->tensors[t->n], err);
+        if (rc != VN_OK)
+            return vn_prefix(err, "tensor '%.200s'", name);
+        t->n++;
+    }
+    qsort(t->tensors + first, (size_t)(t->n - first), sizeof *t->tensors, by_place);
+    return check_cover(t->tensors + first, t->n - first, data, size, err);
+}
+
+static int read_header(struct vn_tensors *t, const struct shard *s, struct vn_error *err) {
+    uint64_t length = vn_load64(s->map);
+    json_t *header;
+    if (length > MAX_HEADER)
+        return vn_fail(err, VN_EDATA, "'%s': the header has %llu bytes, at most %llu are "
+                       "allowed", s->path, (unsigned long long)length,
+                       (unsigned long long)MAX_HEADER);
+    if (length > s->size - 8)
+        return vn_fail(err, VN_EDATA, "'%s' ends inside its header: %zu bytes, the header "
+                       "has %llu", s->path, s->size, (unsigned long long)length);
+    if (!length || s->map[8] != '{')
+        return vn_fail(err, VN_EDATA, "'%s' is not a safetensors file: no '{' at byte 8",
+                       s->path);
+    int rc = vn_json_parse((const char *)s->map + 8, (size_t)length, s->path, &header, err);
+    if (rc != VN_OK)
+        return rc;
+    rc = read_entries(t, header, s->map + 8 + length, s->size - 8 - (size_t)length, err);
+    if (rc != VN_OK)
+        vn_prefix(err, "'%s'", s->path);
+    json_decref(header);
+    return rc;
+}
+
+/* Opens dir/name (name alone when dir is NULL) as the next shard; there is room for it. */
+static int add_shard(struct vn_tensors *t, const char *dir, const char *name,
+                     struct vn_error *err) {
+    struct shard *s = &t->shards[t->n_shards];
+    size_t n = (dir ? strlen(dir) + 1 : 0) + strlen(name) + 1;
+    s->path = vn_calloc(n, 1, err);
+    if (!s->path)
+        return VN_EFAIL;
+    t->n_shards++;
+    snprintf(s->path, n, "%s%s%s", dir ? dir : "", dir ? "/" : "", name);
+    const char *slash = strrchr(s->path, '/');
+    s->name = slash ? slash + 1 : s->path;
+    int rc = map_file(s, err);
+    return rc == VN_OK ? read_header(t, s, err) : rc;
+}
+
+/* ---- sets -------------------------------------------------------------------------- */
+
+static int compare_names(const void *a, const void *b) {
+    const struct vn_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static int index_names(struct vn_tensors *t, struct vn_error *err) {
+    t->by_name = vn_calloc((size_t)t->n, sizeof *t->by_name, err);
+    if (!t->by_name)
+        return VN_EFAIL;
+    for (int64_t i = 0; i < t->n; i++)
+        t->by_name[i] = &t->tensors[i];
+    qsort(t->by_name, (size_t)t->n, sizeof *t->by_name, compare_names);
+    for (int64_t i = 1; i < t->n; i++)
+        if (!strcmp(t->by_name[i - 1]->name, t->by_name[i]->name))
+            return vn_fail(err, VN_EDATA, "tensor '%s' is in two shards",
+                           t->by_name[i]->name);
+    return VN_OK;
+}
+
+static bool plain_file_name(const char *s) {
+    return *s && !strchr(s, '/') && strcmp(s, ".") && strcmp(s, "..");
+}
+
+static int compare_strings(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The file names of a weight map, sorted, each once: *names is the caller's, the strings
+ * are the map's. */
+static int shard_names(json_t *map, const char ***names, size_t *n, struct vn_error *err) {
+    const char *key;
+    json_t *value;
+    size_t all = 0;
+    *n = 0;
+    *names = vn_calloc(json_object_size(map), sizeof **names, err);
+    if (!*names)
+        return VN_EFAIL;
+    json_object_foreach(map, key, value) {
+        if (!json_is_string(value) || !plain_file_name(json_string_value(value)))
+            return vn_fail(err, VN_EDATA, "tensor '%s' is not in a file of the directory",
+                           key);
+        (*names)[all++] = json_string_value(value);
+    }
+    qsort(*names, all, sizeof **names, compare_strings);
+    for (size_t i = 0; i < all; i++)
+        if (!i || strcmp((*names)[i], (*names)[*n - 1]))
+            (*names)[(*n)++] = (*names)[i];
+    return *n ? VN_OK : vn_fail(err, VN_EDATA, "weight_map names no tensor");
+}
+
+/* Every tensor of the map must be in the shard it is said to be in. */
+static int check_map(const struct vn_tensors *t, json_t *map, struct vn_error *err) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(map, key, value) {
+        const struct vn_tensor *x = vn_tensors_find(t, key);
+        const struct shard *in = NULL;
+        for (int64_t i = 0; x && i < t->n_shards; i++) {
+            const uint8_t *begin = t->shards[i].map;
+            if ((const uint8_t *)x->data >= begin &&
+                (const uint8_t *)x->data <= begin + t->shards[i].size &&
+                !strcmp(t->shards[i].name, json_string_value(value)))
+                in = &t->shards[i];
+        }
+        if (!in)
+            return vn_fail(err, VN_EDATA, "tensor '%s' is not in '%s'", key,
+                           json_string_value(value));
+    }
+    return VN_OK;
+}
+
+static int open_index(struct vn_tensors *t, const char *dir, const char *path,
+                      struct vn_error *err) {
+    json_t *index, *map;
+    const char **names = NULL;
+    size_t n = 0;
+    int rc = vn_json_load(path, MAX_INDEX, &index, err);
+    if (rc != VN_OK)
+        return rc;
+    map = json_object_get(index, "weight_map");
+    if (!json_is_object(map))
+        rc = vn_json_wrong(index, "weight_map", "an object", err);
+    if (rc == VN_OK)
+        rc = shard_names(map, &names, &n, err);
+    if (rc == VN_OK)
+        t->shards = vn_calloc(n, sizeof *t->shards, err);
+    if (rc == VN_OK && !t->shards)
+        rc = VN_EFAIL;
+    if (rc != VN_OK)
+        vn_prefix(err, "'%s'", path);
+    for (size_t i = 0; rc == VN_OK && i < n; i++)
+        rc = add_shard(t, dir, names[i], err);
+    if (rc == VN_OK)
+        rc = index_names(t, err);
+    if (rc == VN_OK && (rc = check_map(t, map, err)) != VN_OK)
+        vn_prefix(err, "'%s'", path);
+    free(names);
+    json_decref(index);
+    return rc;
+}
+
+static int finish_open(int rc, struct vn_tensors *t, struct vn_tensors **out) {
+    if (rc != VN_OK) {
+        vn_tensors_close(t);
+        t = NULL;
+    }
+    *out = t;
+    return rc;
+}
+
+int vn_tensors_open_file(const char *path, struct vn_tensors **out, struct vn_error *err) {
+    struct vn_tensors *t = vn_calloc(1, sizeof *t, err);
+    *out = NULL;
+    if (!t)
+        return VN_EFAIL;
+    t->shards = vn_calloc(1, sizeof *t->shards, err);
+    int rc = t->shards ? add_shard(t, NULL, path, err) : VN_EFAIL;
+    if (rc == VN_OK)
+        rc = index_names(t, err);
+    return finish_open(rc, t, out);
+}
+
+int vn_tensors_open_dir(const char *dir, struct vn_tensors **out, struct vn_error *err) {
+    size_t n = strlen(dir) + sizeof INDEX + 1;
+    *out = NULL;
+    char *path = vn_calloc(n, 1, err);
+    if (!path)
+        return VN_EFAIL;
+    int rc;
+    snprintf(path, n, "%s/%s", dir, WEIGHTS);
+    if (access(path, F_OK) == 0) {
+        rc = vn_tensors_open_file(path, out, err);
+    } else {
+        struct vn_tensors *t = NULL;
+        snprintf(path, n, "%s/%s", dir, INDEX);
+        if (access(path, F_OK) != 0)
+            rc = vn_fail(err, VN_ENOINPUT, "no %s and no %s in '%s'", WEIGHTS, INDEX, dir);
+        else
+            rc = (t = vn_calloc(1, sizeof *t, err)) ? open_index(t, dir, path, err) : VN_EFAIL;
+        rc = finish_open(rc, t, out);
+    }
+    free(path);
+    return rc;
+}
+
+void vn_tensors_close(struct vn_tensors *t) {
+    if (!t)
+        return;
+    for (int64_t i = 0; i < t->n; i++)
+        free((char *)t->tensors[i].name);
+    for (int64_t i = 0; i < t->n_shards; i++) {
+        if (t->shards[i].map)
+            munmap(t->shards[i].map, t->shards[i].size);
+        free(t->shards[i].path);
+    }
+    free(t->by_name);
+    free(t->tensors);
+    free(t->shards);
+    free(t);
+}
+
+const struct vn_tensor *vn_tensors_find(const struct vn_tensors *t, const char *name) {
+    struct vn_tensor key = {.name = name};
+    const struct vn_tensor *p = &key;
+    const struct vn_tensor **found =
+        bsearch(&p, t->by_name, (size_t)t->n, sizeof *t->by_name, compare_names);
+    return found ? *found : NULL;
+}
+
+int64_t vn_tensors_count(const struct vn_tensors *t) {
+    return t->n;
+}
+
+const struct vn_tensor *vn_tensors_at(const struct vn_tensors *t, int64_t i) {
+    return &t->tensors[i];
+}
+
+int vn_tensors_sha256(struct vn_tensors *t, char out[65], struct vn_error *err) {
+    struct vn_sha256 all, one;
+    struct vn_buf line = {0};
+    int rc = VN_OK;
+    vn_sha256_init(&all);
+    for (int64_t i = 0; !t->sha256[0] && rc == VN_OK && i < t->n_shards; i++) {
+        vn_sha256_init(&one);
+        vn_sha256_update(&one, t->shards[i].map, t->shards[i].size);
+        vn_sha256_final(&one, out);
+        line.len = 0;
+        rc = vn_buf_printf(&line, err, "%s  %s\n", out, t->shards[i].name);
+        if (rc == VN_OK)
+            vn_sha256_update(&all, line.data, line.len);
+    }
+    if (rc == VN_OK && !t->sha256[0]) {
+        if (t->n_shards > 1)
+            vn_sha256_final(&all, out);
+        memcpy(t->sha256, out, sizeof t->sha256);
+    }
+    memcpy(out, t->sha256, sizeof t->sha256);
+    vn_buf_release(&line);
+    return rc;
+}
+
+/* ---- writing ----------------------------------------------------------------------- */
+
+static json_t *entry_of(const struct vn_tensor *t, const char *type, size_t begin) {
+    json_t *shape = json_array();
+    for (int i = 0; i < t->n_dims; i++)
+        json_array_append_new(shape, json_integer(t->shape[i]));
+    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", type, "shape", shape, "data_offsets",
+                     (json_int_t)begin, (json_int_t)(begin + t->bytes));
+}
+
+/* The header's text, padded so that the data begin at a multiple of 8; malloc'ed. */
+static char *header_text(const struct vn_tensor *tensors, int64_t n, size_t *length,
+                         struct vn_error *err) {
+    size_t at = 0;
+    json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
+    bool ok = header != NULL;
+    for (int64_t i = 0; ok && i < n; i++) {
+        const char *type = NULL;
+        for (int k = 0; k < N_TYPES && tensors[i].type != VN_OTHER && !type; k++)
+            if (types[k].type == tensors[i].type)
+                type = types[k].name;
+        if (!type) {
+            vn_fail(err, VN_EINTERNAL, "tensor '%s' has a type that is not written",
+                    tensors[i].name);
+            json_decref(header);
+            return NULL;
+        }
+        ok = json_object_set_new(header, tensors[i].name, entry_of(&tensors[i], type, at)) == 0;
+        at += tensors[i].bytes;
+    }
+    char *text = ok ? json_dumps(header, JSON_COMPACT) : NULL;
+    json_decref(header);
+    size_t have = text ? strlen(text) : 0;
+    *length = vn_round_up(have, 8);
+    char *padded = text ? realloc(text, *length + 1) : NULL;
+    if (!padded) {
+        free(text);
+        vn_fail(err, VN_EFAIL, "cannot write the names of %lld tensors", (long long)n);
+        return NULL;
+    }
+    memset(padded + have, ' ', *length - have);
+    return padded;
+}
+
+int vn_safetensors_write(const char *path, const struct vn_tensor *tensors, int64_t n,
+                         struct vn_error *err) {
+    size_t length;
+    uint8_t prefix[8];
+    struct vn_sink *sink;
+    char *text = header_text(tensors, n, &length, err);
+    if (!text)
+        return err ? err->status : VN_EFAIL;
+    int rc = vn_sink_open(path, &sink, err);
+    if (rc == VN_OK) {
+        vn_store64(prefix, length);
+        rc = vn_sink_write(sink, prefix, 8, err);
+        if (rc == VN_OK)
+            rc = vn_sink_write(sink, text, length, err);
+        for (int64_t i = 0; rc == VN_OK && i < n; i++)
+            rc = vn_sink_write(sink, tensors[i].data, tensors[i].bytes, err);
+        if (rc == VN_OK)
+            rc = vn_sink_close(sink, err);
+        else
+            vn_sink_abort(sink);
+    }
+    free(text);
+    return rc;
+}
