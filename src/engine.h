@@ -33,8 +33,9 @@ const char *vn_outcome_name(enum vn_outcome o); /* "ok", "empty", "too long", "n
 
 struct vn_job {
     /* in; must stay until collect */
-    const uint16_t *tokens;    /* [T] */
-    const int32_t *cu_seqlens; /* [B + 1] */
+    const uint16_t *tokens;    /* [T] from token 0 on */
+    const int32_t *cu_seqlens; /* [B + 1] into tokens; the first need not be 0: the job is
+                                * tokens [cu_seqlens[0], cu_seqlens[B]) */
     int64_t n_seq;
     /* out; grown by the engine, the job's own */
     struct vn_buf out;     /* pooled: [B, D] f32; else [T, D] of out_type; zeros where not ok */

@@ -52,25 +52,46 @@ struct part {
     const struct vn_tensor *w, *b;
 };
 
+/* A tensor's data where its elements are aligned: in the mapping, or copied behind what is
+ * in `stage`, which has room. Only files with an odd header need the copy. */
+static const void *aligned(const struct vn_tensor *t, struct vn_buf *stage) {
+    if ((uintptr_t)t->data % vn_dtype_size(t->type) == 0)
+        return t->data;
+    uint8_t *copy = stage->data + stage->len;
+    memcpy(copy, t->data, t->bytes);
+    stage->len += vn_round_up(t->bytes, VN_ALIGN);
+    return copy;
+}
+
 /* Stacks n_parts linear layers of shape [n_out / n_parts, n_in] into one matrix. */
 static int prepare(struct vn_backend *b, const struct part *parts, int n_parts,
-                   enum vn_epilogue epilogue, struct vn_matrix **out, struct vn_error *err) {
+                   enum vn_epilogue epilogue, struct vn_buf *stage, struct vn_matrix **out,
+                   struct vn_error *err) {
     const struct vn_tensor *first = parts[0].w;
     struct vn_matrix_spec spec = {.type = first->type,
                                   .n_parts = n_parts,
                                   .n_out = n_parts * first->shape[0],
                                   .n_in = first->shape[1],
                                   .epilogue = epilogue};
+    size_t room = 0;
     for (int i = 0; i < n_parts; i++) {
         const struct vn_tensor *both[2] = {parts[i].w, parts[i].b};
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; k < 2; k++) {
             if (both[k]->type != first->type)
                 return vn_fail(err, VN_EDATA,
-                               "tensor '%s' has elements of %zu bytes, expected %zu as in '%s'",
-                               both[k]->name, vn_dtype_size(both[k]->type),
-                               vn_dtype_size(first->type), first->name);
-        spec.weight[i] = parts[i].w->data;
-        spec.bias[i] = parts[i].b->data;
+                               "tensor '%s' has another element type than '%s'",
+                               both[k]->name, first->name);
+            if ((uintptr_t)both[k]->data % vn_dtype_size(first->type))
+                room += vn_round_up(both[k]->bytes, VN_ALIGN); /* of a file: no overflow */
+        }
+    }
+    int rc = vn_buf_reserve(stage, room, err);
+    if (rc < 0)
+        return rc;
+    stage->len = 0;
+    for (int i = 0; i < n_parts; i++) {
+        spec.weight[i] = aligned(parts[i].w, stage);
+        spec.bias[i] = aligned(parts[i].b, stage);
     }
     return b->ops.matrix_new(b, &spec, out, err);
 }
@@ -80,13 +101,13 @@ static int layer_new(struct vn_backend *b, const struct vn_esm2_layer *m, struct
     const struct part qkv[3] = {{m->q_w, m->q_b}, {m->k_w, m->k_b}, {m->v_w, m->v_b}};
     const struct part out = {m->out_w, m->out_b};
     const struct part fc1 = {m->fc1_w, m->fc1_b}, fc2 = {m->fc2_w, m->fc2_b};
-    int rc = prepare(b, qkv, 3, VN_EPI_BIAS, &l->qkv, err);
+    int rc = prepare(b, qkv, 3, VN_EPI_BIAS, stage, &l->qkv, err);
     if (rc == VN_OK)
-        rc = prepare(b, &out, 1, VN_EPI_RESIDUAL, &l->out, err);
+        rc = prepare(b, &out, 1, VN_EPI_RESIDUAL, stage, &l->out, err);
     if (rc == VN_OK)
-        rc = prepare(b, &fc1, 1, VN_EPI_GELU, &l->fc1, err);
+        rc = prepare(b, &fc1, 1, VN_EPI_GELU, stage, &l->fc1, err);
     if (rc == VN_OK)
-        rc = prepare(b, &fc2, 1, VN_EPI_RESIDUAL, &l->fc2, err);
+        rc = prepare(b, &fc2, 1, VN_EPI_RESIDUAL, stage, &l->fc2, err);
     if (rc == VN_OK)
         rc = upload(b, m->norm1_w, stage, &l->norm1_w, err);
     if (rc == VN_OK)
