@@ -1,8 +1,8 @@
 /* batch.h - rows in memory: Arrow's layout, and builders that make it.
  *
- * A batch is the unit of ownership: it owns the memory that its columns point to, unless it
- * was made of views (vn_batch_init_views). Batches are reused: reading into a batch that has
- * held rows before allocates only when it must grow. */
+ * A batch is the unit of ownership: it owns the memory that its columns point to, unless
+ * they were set to views (of builders, of a caller's memory). Batches are reused: reading
+ * into a batch that has held rows before allocates only when it must grow. */
 #ifndef VN_BATCH_H
 #define VN_BATCH_H
 
@@ -26,7 +26,7 @@ struct vn_batch {
     int n_columns;
     struct vn_column *columns; /* [n_columns], in the schema's order */
     uint64_t number;           /* of the batch in its stream, from 0 */
-    /* owned memory, managed by the reader and by vn_batch_gather */
+    /* owned memory, managed by the reader */
     struct vn_buf *storage; /* [n_storage] */
     int n_storage;
     int columns_cap;
