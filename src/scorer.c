@@ -1,0 +1,223 @@
+#include "scorer.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LABEL = 2, SCORES = 3 }; /* places: id, record, label, scores, status, carried */
+
+/* ---- the schema ----------------------------------------------------------------------- */
+
+/* Sets where the columns of the vectors are; their types are fixed. */
+static int find_columns(struct vn_scorer *s, const struct vn_schema *in, struct vn_error *err) {
+    static const enum vn_type utf8[] = {VN_UTF8}, number[] = {VN_UINT64},
+                              vector[] = {VN_FIXED_LIST, VN_FLOAT32};
+    int rc = vn_schema_require_kind(in, VN_KIND_VECTORS, err);
+    if (rc >= 0)
+        rc = vn_schema_require(in, "id", utf8, 1, err);
+    if (rc >= 0)
+        rc = vn_schema_require(in, "record", number, 1, err);
+    if (rc >= 0)
+        rc = s->embedding = vn_schema_require(in, "embedding", vector, 2, err);
+    s->status = vn_schema_find(in, "status");
+    if (rc >= 0 && s->status >= 0)
+        rc = vn_schema_require(in, "status", utf8, 1, err);
+    return rc < 0 ? rc : vn_head_check(s->head, in, in->fields[s->embedding].level[0].size, err);
+}
+
+/* The program's entry in the provenance, and in it the head's name and hash. */
+static int add_provenance(struct vn_scorer *s, const char *program, struct vn_error *err) {
+    json_t *name = json_string(s->head->name);
+    char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
+    json_decref(name);
+    if (!quoted)
+        return vn_fail(err, VN_EFAIL, "cannot quote the name of the head '%s'", s->head->dir);
+    struct vn_buf members = {0};
+    int rc = vn_buf_printf(&members, err, "%s,\"head\":%s,\"head_sha256\":\"%s\"%c", program,
+                           quoted, s->head->sha256, 0);
+    if (rc == VN_OK)
+        rc = vn_schema_add_program(&s->schema, (const char *)members.data, err);
+    vn_buf_release(&members);
+    free(quoted);
+    return rc;
+}
+
+static int add_new(struct vn_scorer *s, const struct vn_schema *in, const char *name,
+                   enum vn_type type, struct vn_error *err) {
+    if (vn_schema_find(in, name) >= 0)
+        return vn_fail(err, VN_EINCOMPAT, "the stream has a column '%s' already", name);
+    return vn_schema_add(&s->schema, name, &type, NULL, 1, true, err);
+}
+
+/* id, record, label, score_..., status. */
+static int add_own_columns(struct vn_scorer *s, const struct vn_schema *in,
+                           struct vn_error *err) {
+    struct vn_buf name = {0};
+    int rc = vn_schema_add_field(&s->schema, &in->fields[vn_schema_find(in, "id")], err);
+    if (rc == VN_OK)
+        rc = vn_schema_add_field(&s->schema, &in->fields[vn_schema_find(in, "record")], err);
+    if (rc == VN_OK)
+        rc = add_new(s, in, "label", VN_UTF8, err);
+    for (int i = 0; i < s->n_classes && rc == VN_OK; i++) {
+        name.len = 0;
+        rc = vn_buf_printf(&name, err, "score_%s%c", s->head->labels[i], 0);
+        if (rc == VN_OK)
+            rc = add_new(s, in, (const char *)name.data, VN_FLOAT32, err);
+    }
+    vn_buf_release(&name);
+    return rc == VN_OK ? vn_schema_add_flat(&s->schema, "status", VN_UTF8, err) : rc;
+}
+
+static int make_schema(struct vn_scorer *s, const struct vn_schema *in, const char *program,
+                       struct vn_error *err) {
+    int id = vn_schema_find(in, "id"), record = vn_schema_find(in, "record"), rc = VN_OK;
+    vn_schema_init(&s->schema, VN_KIND_SCORES);
+    for (int i = 0; i < in->n_meta && rc == VN_OK; i++)
+        rc = vn_schema_set_meta(&s->schema, in->meta[i].key, in->meta[i].value, err);
+    if (rc == VN_OK)
+        rc = add_provenance(s, program, err);
+    if (rc == VN_OK)
+        rc = add_own_columns(s, in, err);
+    if (rc != VN_OK)
+        return rc;
+    s->source = vn_calloc((size_t)(s->schema.n_fields + in->n_fields), sizeof *s->source, err);
+    if (!s->source)
+        return VN_EFAIL;
+    for (int i = 0; i < s->schema.n_fields; i++)
+        s->source[i] = i == 0 ? id : i == 1 ? record : -1;
+    for (int i = 0; i < in->n_fields && rc == VN_OK; i++) {
+        if (i == id || i == record || i == s->embedding || i == s->status)
+            continue;
+        s->source[s->schema.n_fields] = i;
+        rc = vn_schema_add_field(&s->schema, &in->fields[i], err);
+    }
+    return rc;
+}
+
+int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
+                   const struct vn_schema *vectors, float threshold, const char *program,
+                   struct vn_error *err) {
+    *s = (struct vn_scorer){.head = head, .n_classes = head->width[head->n_layers],
+                            .threshold = threshold};
+    int rc = find_columns(s, vectors, err);
+    if (rc == VN_OK)
+        rc = make_schema(s, vectors, program, err);
+    if (rc != VN_OK)
+        return rc;
+    s->made = vn_calloc((size_t)s->schema.n_fields, sizeof *s->made, err);
+    s->per_label = vn_calloc((size_t)s->n_classes + 1, sizeof *s->per_label, err);
+    if (!s->made || !s->per_label)
+        return VN_EFAIL;
+    for (int i = 0; i < s->schema.n_fields; i++)
+        vn_builder_init(&s->made[i], &s->schema.fields[i]);
+    for (int i = 0; i <= s->n_classes; i++)
+        snprintf(s->per_label[i].text, sizeof s->per_label[i].text, "%s",
+                 i < s->n_classes ? head->labels[i] : "no call");
+    snprintf(s->per_status[VN_MAX_STATUSES].text, sizeof s->per_status[0].text, "others");
+    return vn_batch_set_columns(&s->scored, s->schema.n_fields, err);
+}
+
+void vn_scorer_release(struct vn_scorer *s) {
+    for (int i = 0; s->made && i < s->schema.n_fields; i++)
+        vn_builder_release(&s->made[i]);
+    free(s->made);
+    free(s->source);
+    free(s->per_label);
+    vn_batch_release(&s->scored);
+    vn_schema_release(&s->schema);
+    vn_buf_release(&s->probabilities);
+    vn_buf_release(&s->scratch);
+}
+
+/* ---- scoring -------------------------------------------------------------------------- */
+
+/* The class that the scores p stand for, or n_classes for none: of equal scores the first
+ * class wins. The threshold is compared as the float that a table prints. */
+static int call(const struct vn_scorer *s, const float *p) {
+    int best = 0;
+    for (int i = 0; i < s->n_classes; i++)
+        if (!isfinite(p[i]))
+            return s->n_classes;
+    if (!isnan(s->threshold))
+        return p[1] >= s->threshold;
+    for (int i = 1; i < s->n_classes; i++)
+        best = p[i] > p[best] ? i : best;
+    return best;
+}
+
+/* The status that a row of the vectors brings, or NULL for none or "ok". */
+static const char *brought(const struct vn_scorer *s, const struct vn_batch *in, int64_t row,
+                           size_t *n) {
+    if (s->status < 0 || vn_is_null(&in->columns[s->status].level[0], row))
+        return NULL;
+    const char *text = vn_utf8_row(&in->columns[s->status], row, n);
+    return *n == 0 || (*n == 2 && !memcmp(text, "ok", 2)) ? NULL : text;
+}
+
+static void tally(struct vn_scorer *s, int label, const char *status, size_t n) {
+    size_t most = sizeof s->per_status[0].text - 1;
+    int i = 0;
+    n = n < most ? n : most;
+    while (i < s->n_statuses && (strlen(s->per_status[i].text) != n ||
+                                 memcmp(s->per_status[i].text, status, n)))
+        i++;
+    if (i == s->n_statuses && i < VN_MAX_STATUSES)
+        memcpy(s->per_status[s->n_statuses++].text, status, n);
+    s->per_status[i < s->n_statuses ? i : VN_MAX_STATUSES].rows++;
+    s->per_label[label].rows++;
+}
+
+static int score_row(struct vn_scorer *s, const struct vn_batch *in, int64_t row,
+                     struct vn_error *err) {
+    const float *p = (const float *)s->probabilities.data + row * s->n_classes;
+    bool empty = vn_is_null(&in->columns[s->embedding].level[0], row);
+    int label = empty ? s->n_classes : call(s, p), rc;
+    bool called = label < s->n_classes;
+    size_t n = 0;
+    const char *status = brought(s, in, row, &n);
+    if (!status) {
+        status = empty ? "empty" : called ? "ok" : "not finite";
+        n = strlen(status);
+    }
+    if (called)
+        rc = vn_builder_add_bytes(&s->made[LABEL], s->head->labels[label],
+                                  strlen(s->head->labels[label]), err);
+    else
+        rc = vn_builder_add_null(&s->made[LABEL], err);
+    for (int i = 0; i < s->n_classes && rc == VN_OK; i++)
+        rc = called ? vn_builder_add_value(&s->made[SCORES + i], &p[i], err)
+                    : vn_builder_add_null(&s->made[SCORES + i], err);
+    if (rc == VN_OK)
+        rc = vn_builder_add_bytes(&s->made[SCORES + s->n_classes], status, n, err);
+    tally(s, label, status, n);
+    return rc;
+}
+
+int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch **out,
+                    struct vn_error *err) {
+    size_t bytes;
+    if (!vn_mul((size_t)in->n_rows, (size_t)s->n_classes * sizeof(float), &bytes))
+        return vn_fail(err, VN_EDATA, "a batch of %lld rows is too large",
+                       (long long)in->n_rows);
+    int rc = vn_buf_resize(&s->probabilities, bytes, err);
+    if (rc == VN_OK)
+        rc = vn_head_apply(s->head, in->columns[s->embedding].level[1].values, in->n_rows,
+                           (float *)s->probabilities.data, &s->scratch, err);
+    for (int i = 0; i < s->schema.n_fields && rc == VN_OK; i++) {
+        vn_builder_clear(&s->made[i]);
+        if (s->source[i] >= 0)
+            rc = vn_builder_append(&s->made[i], &in->columns[s->source[i]], 0, in->n_rows,
+                                   err);
+    }
+    for (int64_t row = 0; row < in->n_rows && rc == VN_OK; row++)
+        rc = score_row(s, in, row, err);
+    if (rc != VN_OK)
+        return rc;
+    for (int i = 0; i < s->schema.n_fields; i++)
+        vn_builder_view(&s->made[i], &s->scored.columns[i]);
+    s->scored.n_rows = in->n_rows;
+    *out = &s->scored;
+    return VN_OK;
+}

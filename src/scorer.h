@@ -1,0 +1,49 @@
+/* scorer.h - from batches of vectors to batches of scores: a head's calls, row by row.
+ *
+ * The scores schema is id, record, label (null: no call), score_CLASS per class (null: none),
+ * status, and then every other column of the vectors stream but the embedding. A row without
+ * a vector gets no call and the status that it brought, or "empty"; scores that are not
+ * finite get none and "not finite"; else the status is what the row brought, or "ok". */
+#ifndef VN_SCORER_H
+#define VN_SCORER_H
+
+#include "batch.h"
+#include "head.h"
+
+#define VN_MAX_STATUSES 16 /* told apart by the counts; the rest are summed up */
+
+struct vn_tally {
+    char text[64]; /* the label or status, cut to fit */
+    uint64_t rows;
+};
+
+struct vn_scorer {
+    const struct vn_head *head;
+    int n_classes;
+    float threshold;         /* of the second of two classes; NaN: the highest score */
+    struct vn_schema schema; /* of the scores */
+    int embedding, status;   /* columns of the vectors; status may be -1 */
+    int *source;             /* [n_fields] column of the vectors, or -1: made here */
+    struct vn_builder *made; /* [n_fields] */
+    struct vn_batch scored;
+    struct vn_buf probabilities, scratch;
+    struct vn_tally *per_label; /* [n_classes + 1]; the last one: "no call" */
+    struct vn_tally per_status[VN_MAX_STATUSES + 1]; /* the last one: all others */
+    int n_statuses;
+};
+
+/* VN_EINCOMPAT unless vectors of this schema are what the head was trained on. The head must
+ * outlive the scorer. `program` are the members that vn_tool_provenance writes: the head's
+ * name and hash join them in the scores' provenance. All zero is a scorer that may be
+ * released. */
+int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
+                   const struct vn_schema *vectors, float threshold, const char *program,
+                   struct vn_error *err) VN_NODISCARD;
+
+/* Scores the rows of `in`; out is a batch of views, valid until the next call. */
+int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch **out,
+                    struct vn_error *err) VN_NODISCARD;
+
+void vn_scorer_release(struct vn_scorer *s);
+
+#endif

@@ -1,0 +1,171 @@
+/* mkvectors - writes a vectors stream on standard output, for tests: seeded, of any size,
+ * its rows permuted inside windows as packing permutes them.
+ *
+ *   mkvectors KEY=VALUE...
+ *     n=100 d=8 batch=64 window=64 seed=1
+ *     null=K       every K-th record has no vector (record K-1, 2K-1 ...)
+ *     status=1     a column "status": "ok", and "too long" or null where there is no vector
+ *     carry=1      columns "source" uint64 = 10 x record, and "note" utf8, null for every
+ *                  third record, with a tab and a backslash in it for every fifth
+ *     bad=R        the vector of record R is NaN
+ *     drop=R       leaves record R out; again=R: sends record R twice
+ *     add=NAME     an empty utf8 column of that name
+ *     kind=WORD    the stream's kind, instead of vectors
+ *     pg=MEMBERS   JSON members of a provenance entry
+ *
+ * Element j of record r's vector is a hash of seed, r and j in [-1, 1). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stream.h"
+
+static int n_args;
+static char **args;
+
+static const char *text(const char *key, const char *otherwise) {
+    size_t n = strlen(key);
+    for (int i = 1; i < n_args; i++)
+        if (!strncmp(args[i], key, n) && args[i][n] == '=')
+            return args[i] + n + 1;
+    return otherwise;
+}
+static int64_t number(const char *key, int64_t otherwise) {
+    const char *s = text(key, NULL);
+    return s ? strtoll(s, NULL, 10) : otherwise;
+}
+
+static struct vn_error err;
+static void must(int rc) {
+    if (rc < 0) {
+        fprintf(stderr, "mkvectors: %s\n", err.msg);
+        exit(-rc);
+    }
+}
+
+static uint64_t hash(uint64_t x) {
+    x ^= x >> 33;
+    x *= 0xff51afd7ed558ccdu;
+    x ^= x >> 33;
+    x *= 0xc4ceb9fe1a85ec53u;
+    return x ^ x >> 33;
+}
+
+static struct vn_schema schema;
+static struct vn_builder columns[VN_MAX_COLUMNS];
+static struct vn_writer *writer;
+static int64_t dim, every_null, bad;
+static uint64_t seed;
+static bool with_status, with_carry;
+
+static void add_row(uint64_t record) {
+    char line[64];
+    float vector[4096];
+    int at = 3;
+    bool none = every_null && (record + 1) % (uint64_t)every_null == 0;
+    snprintf(line, sizeof line, "read%llu", (unsigned long long)record);
+    must(vn_builder_add_bytes(&columns[0], line, strlen(line), &err));
+    must(vn_builder_add_value(&columns[1], &record, &err));
+    for (int64_t j = 0; j < dim; j++)
+        vector[j] = (int64_t)record == bad
+                        ? NAN
+                        : (float)(hash(seed + record * 4096 + (uint64_t)j) >> 40) / 8388608.0f - 1;
+    must(none ? vn_builder_add_null(&columns[2], &err)
+              : vn_builder_add_list(&columns[2], vector, dim, &err));
+    if (with_status) {
+        const char *s = none ? "too long" : "ok";
+        must(none && record % 2 ? vn_builder_add_null(&columns[at], &err)
+                                : vn_builder_add_bytes(&columns[at], s, strlen(s), &err));
+        at++;
+    }
+    if (with_carry) {
+        uint64_t source = 10 * record;
+        snprintf(line, sizeof line, record % 5 ? "note %llu" : "a\tb\\%llu",
+                 (unsigned long long)record);
+        must(vn_builder_add_value(&columns[at++], &source, &err));
+        must(record % 3 == 2 ? vn_builder_add_null(&columns[at], &err)
+                             : vn_builder_add_bytes(&columns[at], line, strlen(line), &err));
+        at++;
+    }
+    for (; at < schema.n_fields; at++)
+        must(vn_builder_add_bytes(&columns[at], "", 0, &err));
+}
+
+static int64_t rows_waiting;
+static void send(void) {
+    struct vn_batch b;
+    vn_batch_init(&b);
+    must(vn_batch_set_columns(&b, schema.n_fields, &err));
+    b.n_rows = rows_waiting;
+    for (int i = 0; i < schema.n_fields; i++)
+        vn_builder_view(&columns[i], &b.columns[i]);
+    must(vn_writer_put(writer, &b, &err));
+    vn_batch_release(&b);
+    for (int i = 0; i < schema.n_fields; i++)
+        vn_builder_clear(&columns[i]);
+    rows_waiting = 0;
+}
+
+static void make_schema(void) {
+    static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32}, utf8 = VN_UTF8;
+    const int32_t sizes[] = {(int32_t)dim, 0};
+    vn_schema_init(&schema, vn_kind_of(text("kind", "vectors")));
+    must(vn_schema_add_flat(&schema, "id", VN_UTF8, &err));
+    must(vn_schema_add_flat(&schema, "record", VN_UINT64, &err));
+    must(vn_schema_add(&schema, "embedding", vector, sizes, 2, true, &err));
+    if (with_status)
+        must(vn_schema_add(&schema, "status", &utf8, NULL, 1, true, &err));
+    if (with_carry) {
+        must(vn_schema_add_flat(&schema, "source", VN_UINT64, &err));
+        must(vn_schema_add(&schema, "note", &utf8, NULL, 1, true, &err));
+    }
+    if (text("add", NULL))
+        must(vn_schema_add_flat(&schema, text("add", NULL), VN_UTF8, &err));
+    if (text("pg", NULL))
+        must(vn_schema_add_program(&schema, text("pg", NULL), &err));
+}
+
+int main(int argc, char **argv) {
+    n_args = argc, args = argv;
+    dim = number("d", 8), every_null = number("null", 0), bad = number("bad", -1);
+    seed = (uint64_t)number("seed", 1);
+    with_status = number("status", 0), with_carry = number("carry", 0);
+    int64_t n = number("n", 100), batch = number("batch", 64), window = number("window", 64);
+    int64_t drop = number("drop", -1), again = number("again", -1);
+    if (dim < 1 || dim > 4096 || batch < 1 || window < 1)
+        return 2;
+    make_schema();
+    for (int i = 0; i < schema.n_fields; i++)
+        vn_builder_init(&columns[i], &schema.fields[i]);
+    struct vn_sink *sink;
+    must(vn_sink_open(NULL, &sink, &err));
+    must(vn_writer_open(sink, &schema, &writer, &err));
+    uint64_t *order = calloc((size_t)window, sizeof *order), state = seed;
+    if (!order)
+        return 1;
+    for (int64_t from = 0; from < n; from += window) {
+        int64_t here = n - from < window ? n - from : window;
+        for (int64_t i = 0; i < here; i++) { /* Fisher and Yates, from the inside */
+            int64_t j = (int64_t)(hash(++state) % (uint64_t)(i + 1));
+            order[i] = order[j];
+            order[j] = (uint64_t)(from + i);
+        }
+        for (int64_t i = 0; i < here; i++)
+            for (int k = 0; k < 1 + ((int64_t)order[i] == again); k++) {
+                if ((int64_t)order[i] == drop)
+                    continue;
+                add_row(order[i]);
+                if (++rows_waiting == batch)
+                    send();
+            }
+    }
+    if (rows_waiting)
+        send();
+    must(vn_writer_close(writer, &err));
+    for (int i = 0; i < schema.n_fields; i++)
+        vn_builder_release(&columns[i]);
+    vn_schema_release(&schema);
+    free(order);
+    return 0;
+}
