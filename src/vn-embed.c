@@ -1,0 +1,276 @@
+/* vn-embed - tokens in, the model's hidden states out: token by token, or pooled. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "embedder.h"
+#include "profile.h"
+#include "stream.h"
+#include "tool.h"
+
+/* What is left of a body for the other columns when a record's rows are the largest. */
+#define BODY_MARGIN ((int64_t)16 << 20)
+
+static const char *const pool_words[] = {"none", "auto", "mean", "mean-all", "cls", "max", NULL};
+static const char *const dtype_words[] = {"f32", "f16", NULL};
+static const char *const precision_words[] = {"fp32", "bf16", "fp16", NULL};
+
+struct options {
+    const char *model, *device, *precision, *layer, *pool, *dtype, *max_tokens;
+    int profile;
+};
+
+struct embed {
+    struct vn_tool *tool;
+    const struct options *opts;
+    struct vn_model *model;
+    struct vn_backend *profile; /* the engine's backend, if it is timed; else NULL */
+    struct vn_engine *engine;
+    struct vn_engine_options eo;
+    char device[sizeof((struct vn_backend *)0)->device];
+    struct vn_reader *reader;
+    struct vn_schema schema; /* of the output */
+    struct vn_embedder *embedder;
+    struct vn_writer *writer;
+    struct vn_batch in, out;
+    double loaded; /* seconds until the model was there */
+};
+
+/* ---- start ------------------------------------------------------------------------------ */
+
+static void check_options(struct embed *e) {
+    static const enum vn_pooling pools[] = {VN_POOL_NONE, VN_POOL_NONE, VN_POOL_MEAN,
+                                            VN_POOL_MEAN_ALL, VN_POOL_CLS, VN_POOL_MAX};
+    const struct options *o = e->opts;
+    if (!o->model)
+        vn_tool_usage(e->tool, "no model: give one with -m");
+    int pool = vn_tool_choice(e->tool, "pool", o->pool, pool_words);
+    bool automatic = !strcmp(pool_words[pool], "auto");
+    e->eo.pool = automatic ? VN_POOL_MEAN : pools[pool]; /* mean: the rule of ESM-2 */
+    e->eo.out_type = vn_tool_choice(e->tool, "dtype", o->dtype, dtype_words) ? VN_F16 : VN_F32;
+    if (e->eo.pool != VN_POOL_NONE && e->eo.out_type == VN_F16)
+        vn_tool_usage(e->tool, "--dtype f16 is for token rows: pooled vectors are f32");
+    vn_tool_choice(e->tool, "precision", o->precision, precision_words);
+    e->eo.layer = o->layer ? (int)vn_tool_int(e->tool, "layer", o->layer, 0, 10000) : -1;
+    e->eo.max_tokens =
+        o->max_tokens ? vn_tool_int(e->tool, "max-tokens", o->max_tokens, 1, INT32_MAX) : 0;
+}
+
+/* The rows of a single record must fit in one message of the stream. */
+static int limit_tokens(struct embed *e, struct vn_error *err) {
+    if (e->eo.pool != VN_POOL_NONE)
+        return VN_OK;
+    int64_t row = e->model->config.d_model * (int64_t)vn_dtype_size(e->eo.out_type);
+    int64_t most = (VN_MAX_BODY - BODY_MARGIN) / row;
+    if (e->eo.max_tokens > most)
+        return vn_fail(err, VN_EUSAGE,
+                       "--max-tokens %lld: the token rows of at most %lld fit in a batch",
+                       (long long)e->eo.max_tokens, (long long)most);
+    if (!e->eo.max_tokens && most < VN_ENGINE_MAX_TOKENS)
+        e->eo.max_tokens = most;
+    return VN_OK;
+}
+
+static int open_engine(struct embed *e, struct vn_error *err) {
+    static const enum vn_dtype acts[] = {VN_F32, VN_BF16, VN_F16};
+    const struct options *o = e->opts;
+    struct vn_backend *backend;
+    int rc = vn_model_open(o->model, &e->model, err);
+    if (rc < 0)
+        return rc;
+    if (e->eo.layer < 0)
+        e->eo.layer = e->model->config.n_layers;
+    rc = limit_tokens(e, err);
+    if (rc < 0)
+        return rc;
+    struct vn_backend_options bo = {
+        .device = o->device,
+        .act = acts[vn_tool_choice(e->tool, "precision", o->precision, precision_words)],
+        .threads = e->tool->threads};
+    rc = vn_backend_open(&bo, &backend, err);
+    if (rc < 0)
+        return rc;
+    memcpy(e->device, backend->device, sizeof e->device);
+    vn_tool_note(e->tool, "model '%s', layer %d, device '%s', precision %s, %d threads",
+                 e->model->name, e->eo.layer, e->device, o->precision, e->tool->threads);
+    if (o->profile) {
+        rc = vn_profile_open(backend, &e->profile, err);
+        if (rc < 0)
+            return rc;
+        backend = e->profile;
+    }
+    return vn_engine_open(e->model, backend, &e->eo, &e->engine, err);
+}
+
+static int open_input(struct embed *e, struct vn_error *err) {
+    struct vn_source *source;
+    char vocabulary[64] = "";
+    int rc = vn_source_open(e->tool->files[0], &source, err);
+    if (rc < 0)
+        return rc;
+    rc = vn_reader_open(source, NULL, &e->reader, err);
+    if (rc < 0)
+        return rc;
+    const struct vn_schema *in = vn_reader_schema(e->reader);
+    rc = vn_schema_require_kind(in, VN_KIND_TOKENS, err);
+    if (rc < 0)
+        return rc;
+    vn_schema_provenance(in, "vocabulary", vocabulary, sizeof vocabulary);
+    if (strcmp(vocabulary, "esm2") != 0)
+        return vn_fail(err, VN_EINCOMPAT,
+                       "the stream's vocabulary is '%s', the model's is 'esm2'", vocabulary);
+    return VN_OK;
+}
+
+/* What this program adds to the provenance, behind what every program says. */
+static int add_provenance(struct embed *e, struct vn_error *err) {
+    int rc = VN_EFAIL;
+    char *mine = vn_tool_provenance(e->tool), *text = NULL;
+    json_t *o = json_pack("{s:s, s:s, s:i, s:s}", "model", e->model->name, "sha256",
+                          e->model->sha256, "layer", e->eo.layer, "precision",
+                          e->opts->precision);
+    struct vn_buf all = {0};
+    if (o && e->eo.pool != VN_POOL_NONE)
+        json_object_set_new(o, "pool", json_string(vn_pool_name(e->eo.pool)));
+    if (o && !e->tool->no_provenance)
+        json_object_set_new(o, "device", json_string(e->device));
+    if (o)
+        text = json_dumps(o, JSON_COMPACT);
+    if (!mine || !text)
+        rc = vn_fail(err, VN_EFAIL, "cannot describe model '%s': no memory, or no UTF-8",
+                     e->model->name);
+    else
+        rc = vn_buf_printf(&all, err, "%s,%.*s", mine, (int)strlen(text) - 2, text + 1);
+    if (rc == VN_OK)
+        rc = vn_schema_add_program(&e->schema, (const char *)all.data, err);
+    vn_buf_release(&all);
+    json_decref(o);
+    free(text);
+    free(mine);
+    return rc;
+}
+
+static int open_output(struct embed *e, struct vn_error *err) {
+    struct vn_sink *sink;
+    vn_schema_release(&e->schema);
+    int rc = vn_embedder_new(vn_reader_schema(e->reader), e->engine, &e->eo,
+                             e->model->config.d_model, &e->schema, &e->embedder, err);
+    if (rc == VN_OK)
+        rc = add_provenance(e, err);
+    if (rc == VN_OK)
+        rc = vn_sink_open(e->tool->output, &sink, err);
+    return rc < 0 ? rc : vn_writer_open(sink, &e->schema, &e->writer, err);
+}
+
+/* ---- the program --------------------------------------------------------------------------- */
+
+static void report_profile(const struct embed *e) {
+    struct vn_profile_op op;
+    double total = 0;
+    for (int i = 0; vn_profile_at(e->profile, i, &op); i++)
+        total += op.seconds;
+    vn_tool_error(e->tool, "%-18s %10s %12s %7s", "operation", "calls", "ms", "share");
+    for (int i = 0; vn_profile_at(e->profile, i, &op); i++)
+        if (op.calls)
+            vn_tool_error(e->tool, "%-18s %10llu %12.3f %6.1f%%", op.name,
+                          (unsigned long long)op.calls, 1e3 * op.seconds,
+                          100 * op.seconds / total);
+}
+
+static void summary(const struct embed *e) {
+    struct vn_totals t = vn_reader_totals(e->reader);
+    double seconds = vn_tool_seconds(e->tool) - e->loaded;
+    for (int o = VN_REC_EMPTY; o <= VN_REC_NOT_FINITE; o++)
+        if (vn_embedder_count(e->embedder, o))
+            vn_tool_note(e->tool, "%llu records '%s'",
+                         (unsigned long long)vn_embedder_count(e->embedder, o),
+                         vn_outcome_name(o));
+    vn_tool_note(e->tool,
+                 "%llu records, %llu tokens, %.2f s after %.2f s of loading, %.0f tokens/s, "
+                 "peak memory %lld MB",
+                 (unsigned long long)t.records, (unsigned long long)t.tokens, seconds,
+                 e->loaded, (double)t.tokens / seconds,
+                 (long long)(vn_tool_peak_memory() / 1000000));
+}
+
+static int run_batch(struct embed *e, struct vn_error *err) {
+    int rc = vn_embedder_put(e->embedder, &e->in, err);
+    while (rc >= 0 && (rc = vn_embedder_next(e->embedder, &e->out, err)) > 0)
+        rc = vn_writer_put(e->writer, &e->out, err);
+    if (rc == VN_EDATA)
+        vn_prefix(err, "'%s': batch %llu", vn_reader_name(e->reader),
+                  (unsigned long long)e->in.number);
+    return rc;
+}
+
+static int run(struct embed *e, struct vn_error *err) {
+    int rc = vn_tool_refuse_terminal(e->tool, true, true, err);
+    if (rc == VN_OK)
+        rc = open_input(e, err);
+    if (rc == VN_OK)
+        rc = open_engine(e, err);
+    if (rc == VN_OK)
+        rc = open_output(e, err);
+    e->loaded = vn_tool_seconds(e->tool);
+    while (rc >= 0 && (rc = vn_reader_next(e->reader, &e->in, err)) > 0)
+        rc = run_batch(e, err);
+    if (rc < 0)
+        return rc;
+    rc = vn_writer_close(e->writer, err);
+    e->writer = NULL;
+    if (rc == VN_OK)
+        summary(e);
+    if (rc == VN_OK && e->profile)
+        report_profile(e);
+    return rc;
+}
+
+static void release(struct embed *e) {
+    vn_writer_abort(e->writer);
+    vn_embedder_free(e->embedder);
+    vn_engine_close(e->engine);
+    vn_model_close(e->model);
+    vn_schema_release(&e->schema);
+    vn_batch_release(&e->in);
+    vn_batch_release(&e->out);
+    vn_reader_close(e->reader);
+}
+
+int main(int argc, char **argv) {
+    struct vn_tool tool = {
+        .name = "vn-embed",
+        .usage = "-m MODEL [OPTION...] [FILE]",
+        .summary = "Runs a language model over a tokens stream and writes its embeddings.",
+        .notes = "A record that cannot be embedded keeps its row: an empty list, or null with "
+                 "--pool,\nand the reason in the column 'status'.",
+        .max_files = 1,
+        .has_output = true};
+    struct options o = {.device = "auto", .precision = "fp32", .pool = "none", .dtype = "f32"};
+    struct poptOption options[] = {
+        {"model", 'm', POPT_ARG_STRING, &o.model, 0,
+         "directory of the model, or its name in $VN_MODELS", "MODEL"},
+        {"device", 0, POPT_ARG_STRING, &o.device, 0, "auto, cpu, cuda, cuda:N or reference",
+         "DEVICE"},
+        {"precision", 0, POPT_ARG_STRING, &o.precision, 0,
+         "of the matrix products: fp32, bf16 or fp16", "WORD"},
+        {"layer", 0, POPT_ARG_STRING, &o.layer, 0,
+         "hidden state to give, 0 to the model's layers (default: the last)", "N"},
+        {"pool", 0, POPT_ARG_STRING, &o.pool, 0,
+         "none (token rows), auto (the model's rule), mean (over residues), mean-all, cls, "
+         "max",
+         "RULE"},
+        {"dtype", 0, POPT_ARG_STRING, &o.dtype, 0, "of token rows: f32 or f16", "TYPE"},
+        {"max-tokens", 0, POPT_ARG_STRING, &o.max_tokens, 0,
+         "of one record; a longer one gets the status 'too long' (default: 65536)", "N"},
+        {"profile", 0, POPT_ARG_NONE, &o.profile, 0,
+         "say at the end what each operation took", NULL},
+        POPT_TABLEEND};
+    struct vn_error err = {0};
+    struct embed e = {.tool = &tool, .opts = &o};
+    vn_tool_begin(&tool, argc, argv, options);
+    vn_schema_init(&e.schema, VN_KIND_OTHER);
+    check_options(&e);
+    int rc = run(&e, &err);
+    release(&e);
+    return vn_tool_finish(&tool, rc, &err);
+}

@@ -1,0 +1,153 @@
+/* mktokens - writes a tokens stream from its arguments, also such as vn-pack never writes.
+ *
+ *   mktokens [--vocabulary V] [--kind K] [--status] [--wide] [--null] [--taken]
+ *            [--seed N] RECORD...
+ *
+ * A RECORD is "0,20,5,2" (token ids), "N" (N random tokens between <cls> and <eos>, N >= 3),
+ * "-" (no tokens) or "/" (begins a new batch); ":WORD" at its end is its status. Columns: id,
+ * record, tokens, status (with --status), sample (int32, to be carried along). --wide writes
+ * uint32 tokens, --null makes the first row of tokens null, --taken adds a column
+ * "embedding", --kind and --vocabulary say what the stream claims to be (tokens, esm2; no
+ * vocabulary for "none"). */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stream.h"
+
+#define MAX_COLUMNS 6
+
+static struct vn_error err;
+static uint32_t state = 1;
+static bool wide, null_row, with_status, taken;
+
+static void check(int rc) {
+    if (rc < 0) {
+        fprintf(stderr, "mktokens: %s\n", err.msg);
+        exit(-rc);
+    }
+}
+
+static uint32_t draw(uint32_t n) {
+    state = state * 1664525u + 1013904223u;
+    return (state >> 16) % n;
+}
+
+/* The tokens of a record; returns how many. */
+static int64_t parse(const char *text, uint32_t *out) {
+    int64_t n = 0;
+    if (*text == '-')
+        return 0;
+    if (!strchr(text, ',')) {
+        n = atoi(text);
+        out[0] = 0;
+        for (int64_t i = 1; i < n - 1; i++)
+            out[i] = 4 + draw(20);
+        out[n - 1] = 2;
+        return n;
+    }
+    for (const char *p = text; p; p = strchr(p, ',')) {
+        p += *p == ',';
+        out[n++] = (uint32_t)strtoul(p, NULL, 10);
+    }
+    return n;
+}
+
+static void add_record(struct vn_builder *c, const char *arg, uint64_t record) {
+    static uint32_t tokens[1 << 20];
+    static uint16_t narrow[1 << 20];
+    char id[32], text[4096];
+    const char *colon = strchr(arg, ':');
+    int32_t sample = (int32_t)record * 10;
+    snprintf(text, sizeof text, "%.*s", colon ? (int)(colon - arg) : 4095, arg);
+    int64_t n = parse(text, tokens);
+    for (int64_t i = 0; i < n; i++)
+        narrow[i] = (uint16_t)tokens[i];
+    int len = snprintf(id, sizeof id, "r%llu", (unsigned long long)record);
+    check(vn_builder_add_bytes(&c[0], id, (size_t)len, &err));
+    check(vn_builder_add_value(&c[1], &record, &err));
+    if (null_row && record == 0)
+        check(vn_builder_add_null(&c[2], &err));
+    else
+        check(vn_builder_add_list(&c[2], wide ? (const void *)tokens : narrow, n, &err));
+    check(vn_builder_add_value(&c[3], &sample, &err));
+    const char *status = colon ? colon + 1 : "ok";
+    if (with_status)
+        check(vn_builder_add_bytes(&c[4], status, strlen(status), &err));
+    if (taken)
+        check(vn_builder_add_value(&c[4 + with_status], &sample, &err));
+}
+
+static void put(struct vn_writer *w, struct vn_builder *c, int n_columns) {
+    struct vn_batch b;
+    vn_batch_init(&b);
+    check(vn_batch_set_columns(&b, n_columns, &err));
+    for (int i = 0; i < n_columns; i++)
+        vn_builder_view(&c[i], &b.columns[i]);
+    b.n_rows = c[0].level[0].length;
+    check(vn_writer_put(w, &b, &err));
+    vn_batch_release(&b);
+    for (int i = 0; i < n_columns; i++)
+        vn_builder_clear(&c[i]);
+}
+
+int main(int argc, char **argv) {
+    const char *vocabulary = "esm2", *kind = "tokens";
+    char members[200];
+    int i = 1;
+    for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
+        const char *o = argv[i] + 2;
+        if (!strcmp(o, "vocabulary"))
+            vocabulary = argv[++i];
+        else if (!strcmp(o, "kind"))
+            kind = argv[++i];
+        else if (!strcmp(o, "seed"))
+            state = (uint32_t)atoi(argv[++i]);
+        else if (!strcmp(o, "status"))
+            with_status = true;
+        else if (!strcmp(o, "wide"))
+            wide = true;
+        else if (!strcmp(o, "null"))
+            null_row = true;
+        else if (!strcmp(o, "taken"))
+            taken = true;
+        else
+            return 2;
+    }
+    const enum vn_type list[] = {VN_LIST, wide ? VN_UINT32 : VN_UINT16};
+    struct vn_builder c[MAX_COLUMNS];
+    struct vn_schema s;
+    struct vn_sink *sink;
+    struct vn_writer *w;
+    uint64_t record = 0;
+    vn_schema_init(&s, vn_kind_of(kind));
+    check(vn_schema_add_flat(&s, "id", VN_UTF8, &err));
+    check(vn_schema_add_flat(&s, "record", VN_UINT64, &err));
+    check(vn_schema_add(&s, "tokens", list, NULL, 2, null_row, &err));
+    check(vn_schema_add_flat(&s, "sample", VN_INT32, &err));
+    if (with_status)
+        check(vn_schema_add_flat(&s, "status", VN_UTF8, &err));
+    if (taken)
+        check(vn_schema_add_flat(&s, "embedding", VN_INT32, &err));
+    snprintf(members, sizeof members, "\"program\":\"mktokens\",\"vocabulary\":\"%s\"",
+             vocabulary);
+    if (strcmp(vocabulary, "none") != 0)
+        check(vn_schema_add_program(&s, members, &err));
+    for (int k = 0; k < s.n_fields; k++)
+        vn_builder_init(&c[k], &s.fields[k]);
+    check(vn_sink_open(NULL, &sink, &err));
+    check(vn_writer_open(sink, &s, &w, &err));
+    for (; i < argc; i++) {
+        if (!strcmp(argv[i], "/"))
+            put(w, c, s.n_fields);
+        else
+            add_record(c, argv[i], record++);
+    }
+    put(w, c, s.n_fields);
+    check(vn_writer_close(w, &err));
+    for (int k = 0; k < s.n_fields; k++)
+        vn_builder_release(&c[k]);
+    vn_schema_release(&s);
+    return 0;
+}
