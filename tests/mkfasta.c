@@ -1,0 +1,76 @@
+/* Writes made-up sequences, the same for the same arguments: what tests and benchmarks feed.
+ *
+ *     mkfasta KIND RECORDS [SEED]
+ *
+ * KIND: protein (lengths as in UniProt, lines of 60), reads (FASTQ, 50 to 170 bases),
+ * short (proteins of 50 to 170 residues, one line each). */
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t state;
+static uint64_t rnd(void) { /* splitmix64 */
+    uint64_t z = (state += 0x9e3779b97f4a7c15u);
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* UniProt's amino acids by their frequency in 1/256. */
+static char residues[256];
+static void make_residues(void) {
+    static const char letters[] = "ARNDCQEGHILKMFPSTWYV";
+    static const int parts[] = {21, 14, 10, 14, 4, 10, 17, 18, 6, 15, 25, 15, 6, 10, 12, 17, 14,
+                                3,  7,  18};
+    int n = 0;
+    for (int i = 0; i < 20; i++)
+        for (int k = 0; k < parts[i] && n < 256; k++)
+            residues[n++] = letters[i];
+}
+
+static void draw(char *to, size_t n, const char *alphabet, unsigned mask) {
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t r = rnd();
+        for (size_t k = i; k < n && k < i + 8; k++, r >>= 8)
+            to[k] = alphabet[r & mask];
+    }
+}
+
+static size_t protein_length(void) { /* log-normal, median 290 */
+    double u = ((double)(rnd() >> 12) + 0.5) / 4503599627370496.0;
+    double v = (double)(rnd() >> 12) / 4503599627370496.0;
+    double x = exp(5.67 + 0.75 * sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+    return (size_t)(x < 10 ? 10 : x > 30000 ? 30000 : x);
+}
+
+int main(int argc, char **argv) {
+    static char seq[30001], quality[30001];
+    if (argc < 3) {
+        fprintf(stderr, "usage: mkfasta protein|reads|short RECORDS [SEED]\n");
+        return 2;
+    }
+    long long n = strtoll(argv[2], NULL, 10);
+    state = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+    make_residues();
+    memset(quality, 'I', sizeof quality - 1);
+    for (long long i = 0; i < n; i++) {
+        int protein = !strcmp(argv[1], "protein");
+        size_t len = protein ? protein_length() : 50 + rnd() % 121;
+        if (!strcmp(argv[1], "reads")) {
+            draw(seq, len, "ACGT", 3);
+            printf("@read.%lld\n%.*s\n+\n%.*s\n", i, (int)len, seq, (int)len, quality);
+            continue;
+        }
+        draw(seq, len, residues, 255);
+        printf(">tr|A%08llX|A%08llX_TEST made-up protein of %zu residues\n",
+               (unsigned long long)i, (unsigned long long)i, len);
+        for (size_t at = 0; at < len; at += protein ? 60 : len) {
+            size_t line = protein && len - at > 60 ? 60 : len - at;
+            fwrite(seq + at, 1, line, stdout);
+            putchar('\n');
+        }
+    }
+    return fflush(stdout) || ferror(stdout);
+}
