@@ -460,6 +460,10 @@ int vn_fastx_open(struct vn_source *source, struct vn_fastx **out, struct vn_err
     return VN_OK;
 }
 
+int64_t vn_fastx_bytes(const struct vn_fastx *f) {
+    return here(f);
+}
+
 const char *vn_fastx_name(const struct vn_fastx *f) {
     return f->source->name;
 }

@@ -29,6 +29,9 @@ int vn_fastx_open(struct vn_source *source, struct vn_fastx **out, struct vn_err
 int vn_fastx_next(struct vn_fastx *f, struct vn_record *rec, struct vn_error *err)
     VN_NODISCARD;
 
+/* Bytes of (uncompressed) text read so far. */
+int64_t vn_fastx_bytes(const struct vn_fastx *f);
+
 const char *vn_fastx_name(const struct vn_fastx *f);
 void vn_fastx_close(struct vn_fastx *f); /* NULL is legal */
 

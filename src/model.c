@@ -340,19 +340,37 @@ char *vn_model_name(const char *dir, struct vn_error *err) {
     return name;
 }
 
-int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err) {
-    struct vn_model *m = vn_calloc(1, sizeof *m, err);
-    *out = NULL;
-    if (!m)
-        return VN_EFAIL;
+/* Everything but the weights. */
+static int identify(const char *name, struct vn_model *m, struct vn_error *err) {
     m->dir = vn_model_find(name, "config.json", err);
     int rc = m->dir ? VN_OK : VN_ENOINPUT;
     if (rc == VN_OK)
         rc = (m->name = vn_model_name(m->dir, err)) ? VN_OK : VN_EFAIL;
     if (rc == VN_OK)
         rc = load_config(m, err);
-    if (rc == VN_OK)
-        rc = check_vocabulary(m, err);
+    return rc == VN_OK ? check_vocabulary(m, err) : rc;
+}
+
+int vn_model_describe(const char *name, struct vn_model_config *config, char **model_name,
+                      struct vn_error *err) {
+    struct vn_model m = {0};
+    int rc = identify(name, &m, err);
+    free(m.dir);
+    if (rc != VN_OK) {
+        free(m.name);
+        return rc;
+    }
+    *config = m.config;
+    *model_name = m.name;
+    return VN_OK;
+}
+
+int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err) {
+    struct vn_model *m = vn_calloc(1, sizeof *m, err);
+    *out = NULL;
+    if (!m)
+        return VN_EFAIL;
+    int rc = identify(name, m, err);
     if (rc == VN_OK)
         rc = vn_tensors_open_dir(m->dir, &m->tensors, err);
     if (rc == VN_OK && (rc = bind_tensors(m, err)) != VN_OK)

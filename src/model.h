@@ -49,6 +49,11 @@ struct vn_model {
 int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err) VN_NODISCARD;
 void vn_model_close(struct vn_model *m); /* NULL is legal */
 
+/* The model's name (malloc'ed) and configuration, with its vocabulary checked, without a
+ * look at the weights: for programs that need none. */
+int vn_model_describe(const char *name, struct vn_model_config *config, char **model_name,
+                      struct vn_error *err) VN_NODISCARD;
+
 /* The directory that a name stands for, malloc'ed, or NULL with err set. `file` is what
  * must be in it ("config.json"). In $VN_MODELS "esm2_t6_8M" also finds the published name
  * "esm2_t6_8M_UR50D". Also used for heads. */

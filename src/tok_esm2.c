@@ -1,6 +1,5 @@
 #include "tok.h"
 
-#include <limits.h>
 #include <string.h>
 
 #define MASK "<mask>"
@@ -23,14 +22,14 @@ static const uint16_t ids[256] = {
 
 int64_t vn_tok_esm2(const char *seq, size_t n, size_t max_residues, struct vn_buf *out,
                     int64_t *n_unknown, struct vn_error *err) {
-    size_t bytes, done = 0;
+    size_t room, done = 0;
     int64_t unknown = 0;
     if (n == 0)
         return 0;
-    if (n > INT32_MAX - 2 || !vn_mul(n + 2, sizeof(uint16_t), &bytes) ||
-        !vn_add(out->len, bytes, &bytes))
+    if (!vn_add(n < max_residues ? n : max_residues, 2, &room) ||
+        !vn_mul(room, sizeof(uint16_t), &room) || !vn_add(out->len, room, &room))
         return vn_fail(err, VN_EDATA, "sequence of %zu letters is too long", n);
-    int rc = vn_buf_reserve(out, bytes, err);
+    int rc = vn_buf_reserve(out, room, err);
     if (rc != VN_OK)
         return rc;
     uint16_t *tokens = (uint16_t *)(out->data + out->len), *to = tokens;
