@@ -50,4 +50,19 @@ float vn_tensor_at(const struct vn_tensor *t, int64_t i);
 int vn_safetensors_write(const char *path, const struct vn_tensor *tensors, int64_t n,
                          struct vn_error *err) VN_NODISCARD;
 
+/* The same with the data given piece by piece, for what does not fit into memory: create
+ * writes the header (`data` of the tensors is not looked at), put appends data, close
+ * checks that all announced bytes came. Every create needs a close or an abort. */
+struct vn_safetensors_writer;
+int vn_safetensors_create(const char *path, const struct vn_tensor *tensors, int64_t n,
+                          struct vn_safetensors_writer **out, struct vn_error *err)
+    VN_NODISCARD;
+int vn_safetensors_put(struct vn_safetensors_writer *w, const void *data, size_t bytes,
+                       struct vn_error *err) VN_NODISCARD;
+int vn_safetensors_close(struct vn_safetensors_writer *w, struct vn_error *err) VN_NODISCARD;
+void vn_safetensors_abort(struct vn_safetensors_writer *w); /* NULL is legal */
+
+/* "F32" */
+const char *vn_dtype_name(enum vn_dtype t);
+
 #endif
