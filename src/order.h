@@ -16,7 +16,8 @@ struct vn_order;
 int vn_order_new(const struct vn_schema *schema, int record_column, int64_t max_waiting,
                  struct vn_order **out, struct vn_error *err) VN_NODISCARD;
 
-/* Takes the contents of b (which is left empty). */
+/* Takes the contents of b, which must own them, and leaves it without rows, perhaps with
+ * memory to be used again. After a failure the object is good for vn_order_free only. */
 int vn_order_put(struct vn_order *o, struct vn_batch *b, struct vn_error *err) VN_NODISCARD;
 
 /* The next rows in order, at most max_rows: 1, or 0 when they have not come yet. out's
