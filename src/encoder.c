@@ -68,8 +68,8 @@ const struct vn_buf *vn_encoder_body(const struct vn_encoder *e) {
 /* ---- buffers --------------------------------------------------------------------------- */
 
 /* Adds a buffer to the body; none of n = 0 bytes is compressed. */
-static int put_buffer(struct vn_encoder *e, bool floats, const void *p, size_t n,
-                      struct vn_error *err) {
+static int put_buffer(struct vn_encoder *e, enum vn_zbody_content content, const void *p,
+                      size_t n, struct vn_error *err) {
     size_t start = vn_round_up(e->body.len, VN_ALIGN);
     if (n > (size_t)(VN_MAX_BODY - e->unpacked))
         return vn_fail(err, VN_EFAIL, "a batch takes more than %lld bytes: make it smaller",
@@ -77,7 +77,7 @@ static int put_buffer(struct vn_encoder *e, bool floats, const void *p, size_t n
     e->unpacked += (int64_t)n;
     int rc = vn_buf_zeros(&e->body, start - e->body.len, err);
     if (rc == VN_OK && n)
-        rc = vn_zbody_pack(e->z, floats, p, n, &e->body, err);
+        rc = vn_zbody_pack(e->z, content, p, n, &e->body, err);
     e->buffers[e->n_buffers++] =
         (struct vn_arrow_buffer){(int64_t)start, (int64_t)(e->body.len - start)};
     return rc;
@@ -93,7 +93,7 @@ static int put_bits(struct vn_encoder *e, const uint8_t *bits, int64_t from, int
         return rc;
     if (n)
         vn_bits_copy(e->scratch.data, 0, bits, from, n);
-    return put_buffer(e, false, e->scratch.data, bytes, err);
+    return put_buffer(e, VN_ZBODY_REST, e->scratch.data, bytes, err);
 }
 
 /* Offsets of rows [from, from + n), which begin at `first`, as offsets that begin at 0. */
@@ -102,7 +102,7 @@ static int put_offsets(struct vn_encoder *e, const struct vn_array *a, size_t wi
     const uint8_t *o = (const uint8_t *)a->offsets + (size_t)from * width;
     size_t bytes = ((size_t)n + 1) * width;
     if (!first)
-        return put_buffer(e, false, o, bytes, err);
+        return put_buffer(e, VN_ZBODY_REST, o, bytes, err);
     int rc = vn_buf_resize(&e->scratch, bytes, err);
     if (rc != VN_OK)
         return rc;
@@ -112,7 +112,7 @@ static int put_offsets(struct vn_encoder *e, const struct vn_array *a, size_t wi
         else
             vn_store64(e->scratch.data + 8 * i, vn_load64(o + 8 * i) - (uint64_t)first);
     }
-    return put_buffer(e, false, e->scratch.data, bytes, err);
+    return put_buffer(e, VN_ZBODY_REST, e->scratch.data, bytes, err);
 }
 
 /* Rows [from, from + n) of level l and what lies below: node, then validity, offsets,
@@ -131,14 +131,14 @@ static int put_level(struct vn_encoder *e, const struct vn_field *f, int l,
                        f->level[0].name);
     e->nodes[e->n_nodes++] = (struct vn_arrow_node){n, nulls};
     int rc = nulls ? put_bits(e, a->validity, from, n, err)
-                   : put_buffer(e, false, NULL, 0, err);
+                   : put_buffer(e, VN_ZBODY_REST, NULL, 0, err);
     if (rc == VN_OK && offset_width) {
         if (n) {
             vn_span(a, v->type, from, &start, &between);
             vn_span(a, v->type, from + n - 1, &between, &end);
             rc = put_offsets(e, a, offset_width, from, n, start, err);
         } else {
-            rc = put_buffer(e, false, &zero, offset_width, err);
+            rc = put_buffer(e, VN_ZBODY_REST, &zero, offset_width, err);
         }
     }
     if (rc != VN_OK)
@@ -151,7 +151,12 @@ static int put_level(struct vn_encoder *e, const struct vn_field *f, int l,
         return put_bits(e, a->values, from, n, err);
     if (!offset_width)
         start = from * (int64_t)width, end = start + n * (int64_t)width;
-    return put_buffer(e, v->type >= VN_FLOAT16 && v->type <= VN_FLOAT64,
+    enum vn_zbody_content content = VN_ZBODY_REST;
+    if (v->type >= VN_FLOAT16 && v->type <= VN_FLOAT64)
+        content = VN_ZBODY_FLOATS;
+    else if (v->type == VN_UINT16 && l > 0)
+        content = VN_ZBODY_TOKENS;
+    return put_buffer(e, content,
                       end > start ? (const uint8_t *)a->values + start : NULL,
                       (size_t)(end - start), err);
 }

@@ -12,12 +12,16 @@
 
 struct vn_zbody;
 
+/* What a buffer holds, which decides how hard zstd looks for repeats: `tokens` are drawn
+ * from a few symbols without any. */
+enum vn_zbody_content { VN_ZBODY_REST, VN_ZBODY_FLOATS, VN_ZBODY_TOKENS };
+
 int vn_zbody_new(struct vn_zbody **out, struct vn_error *err) VN_NODISCARD;
 void vn_zbody_free(struct vn_zbody *z); /* NULL is legal */
 
 /* Appends length and frame of p[0..n), n > 0, to out. Floats are packed at the level that
  * costs little more than a copy. */
-int vn_zbody_pack(struct vn_zbody *z, bool floats, const void *p, size_t n,
+int vn_zbody_pack(struct vn_zbody *z, enum vn_zbody_content content, const void *p, size_t n,
                   struct vn_buf *out, struct vn_error *err) VN_NODISCARD;
 
 /* Bytes that a packed buffer unpacks to, told from its head alone and within what so many
