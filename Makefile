@@ -143,8 +143,8 @@ bench:
 
 .PHONY: demo
 demo: deps
-	@$(MAKE) --no-print-directory -s all
-	@examples/demo/run.sh
+	@$(MAKE) --no-print-directory -s all $(B)/tests/mkmodel
+	@B=$(B) examples/demo/run.sh
 
 # ---- installing ------------------------------------------------------------------------
 

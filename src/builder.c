@@ -1,6 +1,8 @@
 #include "batch.h"
 #include "bits.h"
 
+#include <stdlib.h>
+
 /* Every function takes a level and appends rows to it and to the levels below. Validity
  * stays empty until the first null comes. */
 
@@ -240,4 +242,40 @@ void vn_builder_view(const struct vn_builder *b, struct vn_column *out) {
             a->values = b->level[l].values.data ? (const void *)b->level[l].values.data
                                                 : (const void *)none;
     }
+}
+
+static void swap(struct vn_buf *a, struct vn_buf *b) {
+    struct vn_buf old = *a;
+    *a = *b;
+    *b = old;
+}
+
+int vn_builders_give(struct vn_builder *columns, int n, struct vn_batch *out,
+                     struct vn_error *err) {
+    int wanted = 3 * VN_MAX_DEPTH * n;
+    int rc = vn_batch_set_columns(out, n, err);
+    if (rc == VN_OK && out->n_storage < wanted) {
+        struct vn_buf *more = vn_calloc((size_t)wanted, sizeof *more, err);
+        if (!more)
+            return VN_EFAIL;
+        if (out->n_storage)
+            memcpy(more, out->storage, (size_t)out->n_storage * sizeof *more);
+        free(out->storage);
+        out->storage = more;
+        out->n_storage = wanted;
+    }
+    if (rc != VN_OK)
+        return rc;
+    out->n_rows = n ? columns[0].level[0].length : 0;
+    struct vn_buf *storage = out->storage;
+    for (int i = 0; i < n; i++) {
+        vn_builder_view(&columns[i], &out->columns[i]);
+        for (int l = 0; l < VN_MAX_DEPTH; l++) {
+            swap(&columns[i].level[l].validity, storage++);
+            swap(&columns[i].level[l].offsets, storage++);
+            swap(&columns[i].level[l].values, storage++);
+        }
+        vn_builder_clear(&columns[i]);
+    }
+    return VN_OK;
 }

@@ -116,7 +116,7 @@ int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
         snprintf(s->per_label[i].text, sizeof s->per_label[i].text, "%s",
                  i < s->n_classes ? head->labels[i] : "no call");
     snprintf(s->per_status[VN_MAX_STATUSES].text, sizeof s->per_status[0].text, "others");
-    return vn_batch_set_columns(&s->scored, s->schema.n_fields, err);
+    return VN_OK;
 }
 
 void vn_scorer_release(struct vn_scorer *s) {
@@ -125,7 +125,6 @@ void vn_scorer_release(struct vn_scorer *s) {
     free(s->made);
     free(s->source);
     free(s->per_label);
-    vn_batch_release(&s->scored);
     vn_schema_release(&s->schema);
     vn_buf_release(&s->probabilities);
     vn_buf_release(&s->scratch);
@@ -195,7 +194,7 @@ static int score_row(struct vn_scorer *s, const struct vn_batch *in, int64_t row
     return rc;
 }
 
-int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch **out,
+int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch *out,
                     struct vn_error *err) {
     size_t bytes;
     if (!vn_mul((size_t)in->n_rows, (size_t)s->n_classes * sizeof(float), &bytes))
@@ -213,11 +212,5 @@ int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_ba
     }
     for (int64_t row = 0; row < in->n_rows && rc == VN_OK; row++)
         rc = score_row(s, in, row, err);
-    if (rc != VN_OK)
-        return rc;
-    for (int i = 0; i < s->schema.n_fields; i++)
-        vn_builder_view(&s->made[i], &s->scored.columns[i]);
-    s->scored.n_rows = in->n_rows;
-    *out = &s->scored;
-    return VN_OK;
+    return rc == VN_OK ? vn_builders_give(s->made, s->schema.n_fields, out, err) : rc;
 }

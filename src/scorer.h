@@ -25,7 +25,6 @@ struct vn_scorer {
     int embedding, status;   /* columns of the vectors; status may be -1 */
     int *source;             /* [n_fields] column of the vectors, or -1: made here */
     struct vn_builder *made; /* [n_fields] */
-    struct vn_batch scored;
     struct vn_buf probabilities, scratch;
     struct vn_tally *per_label; /* [n_classes + 1]; the last one: "no call" */
     struct vn_tally per_status[VN_MAX_STATUSES + 1]; /* the last one: all others */
@@ -40,8 +39,9 @@ int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
                    const struct vn_schema *vectors, float threshold, const char *program,
                    struct vn_error *err) VN_NODISCARD;
 
-/* Scores the rows of `in`; out is a batch of views, valid until the next call. */
-int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch **out,
+/* Scores the rows of `in` into out, an initialised batch, which owns them; memory that it
+ * holds from earlier is used again. */
+int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch *out,
                     struct vn_error *err) VN_NODISCARD;
 
 void vn_scorer_release(struct vn_scorer *s);

@@ -1,0 +1,69 @@
+# vn-classify on made-up vectors: NAME | STATUS | COMMAND, see run.sh
+
+# ---- the table ----
+ids and numbers come out in input order | 0 | . $T/fixture.sh; make_head; vectors n=5000 window=700 batch=64 | vn-classify -m head >t && cmp <(cut -f 1,2 t) <(printf 'id\trecord\n'; seq 0 4999 | sed 's/.*/read&\t&/')
+the result does not depend on packing | 0 | . $T/fixture.sh; make_head; vectors n=999 window=1 batch=7 null=10 | vn-classify -m head >a; vectors n=999 window=400 batch=64 null=10 | vn-classify -m head >b; cmp a b && [ $(wc -l <a) = 1000 ]
+columns | 0 | . $T/fixture.sh; make_head; vectors status=1 carry=1 | vn-classify -m head | head -1 | cmp - <(printf 'id\trecord\tlabel\tscore_others\tscore_virus\tstatus\tsource\tnote\n')
+columns of three classes | 0 | . $T/fixture.sh; make_head --classes a,b,c; vectors | vn-classify -m head | head -1 | cmp - <(printf 'id\trecord\tlabel\tscore_a\tscore_b\tscore_c\tstatus\n')
+scores sum to 1, the label is the highest | 0 | . $T/fixture.sh; make_head --classes a,b,c; vectors n=500 | vn-classify -m head | awk -F '\t' 'NR > 1 { s = $4 + $5 + $6; if (s < 0.999999 || s > 1.000001) exit 1; l = $4 >= $5 && $4 >= $6 ? "a" : $5 >= $6 ? "b" : "c"; if (l != $3) exit 2; seen[l]++ } END { exit !(seen["a"] && seen["b"] && seen["c"] && NR == 501) }'
+no vector: dots and the status that came | 0 | . $T/fixture.sh; make_head; vectors n=8 null=2 status=1 | vn-classify -m head | cut -f 1,3-6 | grep -v 'ok$' | cmp - <(printf 'id\tlabel\tscore_others\tscore_virus\tstatus\nread1\t.\t.\t.\tempty\nread3\t.\t.\t.\tempty\nread5\t.\t.\t.\tempty\nread7\t.\t.\t.\tempty\n')
+no vector, even records | 0 | . $T/fixture.sh; make_head; vectors n=9 null=3 status=1 | vn-classify -m head | grep -c "^read[28]	.*	\.	\.	\.	too long$" | grep -qx 2
+no status column: empty | 0 | . $T/fixture.sh; make_head; vectors n=9 null=3 | vn-classify -m head | grep -c "	\.	\.	\.	empty$" | grep -qx 3
+not finite | 0 | . $T/fixture.sh; make_head; vectors n=9 bad=4 | vn-classify -m head | grep -v 'ok$' | tail -1 | cmp - <(printf 'read4\t4\t.\t.\t.\tnot finite\n')
+carried values are escaped, absent ones are dots | 0 | . $T/fixture.sh; make_head; vectors n=7 carry=1 | vn-classify -m head | cut -f 7,8 | cmp - <(printf 'source\tnote\n0\ta\\tb\\\\0\n10\tnote 1\n20\t.\n30\tnote 3\n40\tnote 4\n50\t.\n60\tnote 6\n')
+no records: a header | 0 | . $T/fixture.sh; make_head; vectors n=0 | vn-classify -m head | cmp - <(printf 'id\trecord\tlabel\tscore_others\tscore_virus\tstatus\n')
+two streams in a row | 0 | . $T/fixture.sh; make_head; (vectors n=100; vectors n=50) | vn-classify -m head >t; [ $(wc -l <t) = 151 ] && tail -1 t | cut -f 1,2 | grep -qx 'read49	149'
+a head in $VN_MODELS | 0 | . $T/fixture.sh; mkdir m; make_head; mv head m/h1; vectors | VN_MODELS=m vn-classify -m h1 >/dev/null
+any number of threads | 0 | . $T/fixture.sh; make_head; vectors n=500 >v; cmp <(vn-classify -m head -t 1 v) <(vn-classify -m head -t 3 v)
+
+# ---- --threshold ----
+threshold 0 and 1 | 0 | . $T/fixture.sh; make_head; vectors n=50 >v; [ $(vn-classify -m head --threshold 0 v | cut -f 3 | grep -cx virus) = 50 ] && [ $(vn-classify -m head --threshold 1 v | cut -f 3 | grep -cx others) = 50 ]
+threshold: from this score up, as printed | 0 | . $T/fixture.sh; make_head; vectors n=99 >v; x=$(vn-classify -m head v | tail -n +2 | cut -f 5 | sort -g | sed -n 50p); vn-classify -m head --threshold $x v | cut -f 3 | grep -cx virus | grep -qx 50
+threshold is for two classes | 2 | . $T/fixture.sh; make_head --classes a,b,c; vectors | vn-classify -m head --threshold 0.5
+threshold out of range | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --threshold 1.5
+threshold no number | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --threshold 0,5
+threshold nan | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --threshold nan
+
+# ---- --format ----
+format tsv is the default | 0 | . $T/fixture.sh; make_head; vectors >v; cmp <(vn-classify -m head v) <(vn-classify -m head --format tsv v)
+format: another word | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --format csv
+provenance without arguments is the same for any file name | 0 | . $T/fixture.sh; make_head; vectors >v; cp v w; cmp <(vn-classify -m head --format stream --no-provenance v) <(vn-classify -m head --format stream --no-provenance w)
+
+# ---- head against stream ----
+wrong width | 76 | . $T/fixture.sh; make_head; vectors d=9 | vn-classify -m head
+head wants facts that the stream has | 0 | . $T/fixture.sh; make_head --inputs '[{"width": 8, "model": "m", "layer": 3, "pool": "mean"}]'; vectors pg='"program":"x","model":"m","layer":3,"pool":"mean"' | vn-classify -m head >/dev/null
+another model | 76 | . $T/fixture.sh; make_head --inputs '[{"width": 8, "model": "m"}]'; vectors pg='"program":"x","model":"n"' | vn-classify -m head
+another layer | 76 | . $T/fixture.sh; make_head --inputs '[{"width": 8, "layer": 3}]'; vectors pg='"program":"x","layer":4' | vn-classify -m head
+another pooling | 76 | . $T/fixture.sh; make_head --inputs '[{"width": 8, "pool": "mean"}]'; vectors pg='"program":"x","pool":"cls"' | vn-classify -m head
+another hash | 76 | . $T/fixture.sh; make_head --inputs '[{"width": 8, "sha256": "ab"}]'; vectors pg='"program":"x","sha256":"cd"' | vn-classify -m head
+the stream does not say | 76 | . $T/fixture.sh; make_head --inputs '[{"width": 8, "model": "m"}]'; vectors | vn-classify -m head
+nothing is written on a mismatch | 0 | . $T/fixture.sh; make_head; vectors d=9 | vn-classify -m head -o t; [ $? = 76 ] && [ ! -e t ]
+the message says expected and found | 0 | . $T/fixture.sh; make_head; vectors d=9 >v; vn-classify -m head v 2>e; grep -q "width 8.*width 9" e
+another kind | 76 | . $T/fixture.sh; make_head; vectors kind=scores | vn-classify -m head
+a column in the way | 76 | . $T/fixture.sh; make_head; vectors add=label | vn-classify -m head
+a score column in the way | 76 | . $T/fixture.sh; make_head; vectors add=score_virus | vn-classify -m head
+
+# ---- rows that do not add up ----
+a record is missing | 65 | . $T/fixture.sh; make_head; vectors n=300 drop=77 | vn-classify -m head
+the last record of a window is missing, at the end too | 65 | . $T/fixture.sh; make_head; vectors n=300 window=1 drop=0 | vn-classify -m head
+a record comes twice | 65 | . $T/fixture.sh; make_head; vectors n=300 again=77 | vn-classify -m head
+a record comes twice, late | 65 | . $T/fixture.sh; make_head; vectors n=300 window=1 batch=1 again=299 | vn-classify -m head
+no file then | 0 | . $T/fixture.sh; make_head; vectors n=300 drop=77 | vn-classify -m head -o t; [ $? = 65 ] && [ ! -e t ]
+max-waiting: enough | 0 | . $T/fixture.sh; make_head; vectors n=1000 window=200 batch=10 | vn-classify -m head --max-waiting 200 >/dev/null
+max-waiting: too few | 65 | . $T/fixture.sh; make_head; vectors n=1000 window=500 batch=10 | vn-classify -m head --max-waiting 20
+max-waiting 0 | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --max-waiting 0
+max-waiting no number | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --max-waiting many
+
+# ---- the command line ----
+no head | 2 | . $T/fixture.sh; vectors | vn-classify
+no such head | 66 | . $T/fixture.sh; vectors | vn-classify -m nowhere
+a head that is no head | 65 | mkdir h; echo '{}' >h/config.json; echo x >h/model.safetensors; vn-classify -m h </dev/null
+two files | 2 | vn-classify -m h a b
+unknown option | 2 | vn-classify -m h --by frame
+file and standard input are the same | 0 | . $T/fixture.sh; make_head; vectors >v; cmp <(vn-classify -m head v) <(vn-classify --model head - <v) && cmp <(vn-classify -m head v) <(vn-classify -m head <v)
+output | 0 | . $T/fixture.sh; make_head; vectors >v; vn-classify -m head -o a v && vn-classify -m head --output=b v && vn-classify -m head v | cmp - a && cmp a b && [ "$(ls)" = "$(printf 'a\nb\nhead\nv')" ]
+silence | 0 | . $T/fixture.sh; make_head; vectors | vn-classify -m head 2>e >/dev/null && [ ! -s e ]
+verbose: labels and statuses add up | 0 | . $T/fixture.sh; make_head; vectors n=30 null=3 status=1 | vn-classify -m head -v 2>e >/dev/null; grep -Eq '^vn-classify: 30 records; labels: (others [0-9]+, )?virus [0-9]+, no call 10; status: .*ok 20.* s, [0-9]+ records/s, peak [0-9]+ MiB$' e && [ $(wc -l <e) = 1 ]
+quiet | 0 | . $T/fixture.sh; make_head; vectors | vn-classify -m head -v -q 2>e >/dev/null && [ ! -s e ]
+help | 0 | vn-classify --help | grep -q -- '--threshold' && vn-classify -h | grep -q -- '--max-waiting'
+version | 0 | vn-classify --version | grep -qx 'vn-classify 0\.1\.0'

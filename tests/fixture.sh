@@ -1,0 +1,44 @@
+# fixture.sh - sourced by test scripts: a tiny model, a head, reads, and a stream of every
+# kind, made in the current directory by the tools themselves.
+#
+#   model/ head/        seeded: 2 layers, 32 wide; 2 classes
+#   reads.fa reads.fa.gz   $1 records (default 60), a few of them empty or odd
+#   tokens.vn embeddings.vn vectors.vn scores.vn
+
+make_reads() { # number of records; seeded, so that every run makes the same
+    awk -v n="$1" -v seed="${2:-1}" 'BEGIN {
+        srand(seed); alphabet = "LAGVSERTIDPKQNFYMHWC"
+        for (i = 0; i < n; i++) {
+            print ">read" i " sample"
+            if (i % 17 == 5) continue # empty
+            len = 20 + int(rand() * 180); s = ""
+            for (j = 0; j < len; j++) s = s substr(alphabet, 1 + int(rand() * 20), 1)
+            print s
+        }
+    }'
+}
+
+make_fixture() {
+    set -e
+    make_reads "${1:-60}" >reads.fa
+    gzip -c reads.fa >reads.fa.gz
+    "$B/tests/mkmodel" --layers 2 --width 32 --heads 2 model
+    "$B/tests/mkmodel" --head --input 32 head
+    vn-pack -m model -o tokens.vn reads.fa
+    vn-embed -m model --device cpu --precision fp32 -o embeddings.vn tokens.vn
+    vn-pool -o vectors.vn embeddings.vn
+    vn-classify -m head -o calls.tsv vectors.vn
+    vn-classify -m head --format stream -o scores.vn vectors.vn
+    set +e
+}
+
+say_ok() { echo "ok $1"; }
+say_not_ok() { echo "not ok $1"; failures=$((failures + 1)); }
+say() { # status, name: 0 is ok
+    if [ "$1" = 0 ]; then say_ok "$2"; else say_not_ok "$2"; fi
+}
+failures=0
+
+# For tests of vn-classify alone: a head for vectors of 8, and made-up streams of those.
+make_head() { "$B/tests/mkmodel" --head --input 8 "$@" head; }
+vectors() { "$B/tests/mkvectors" "$@"; }
