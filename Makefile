@@ -54,6 +54,12 @@ WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-def
 override CPPFLAGS += -D_GNU_SOURCE -Isrc -DVN_HAVE_ONEDNN=$(ONEDNN) -DVN_HAVE_CUDA=$(CUDA)
 override CFLAGS += -std=c11 $(OPT) -g -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 override LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed
+# The vector kernels are compiled once per instruction set and chosen at run time.
+X86 := $(filter x86_64% amd64%,$(shell $(CC) -dumpmachine))
+CFLAGS_cpu_generic = -O3
+CFLAGS_cpu_avx2    = -O3 $(if $(X86),-mavx2 -mfma -mf16c)
+CFLAGS_cpu_avx512  = -O3 $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq \
+                     -mprefer-vector-width=512)
 POPT   ?= -lpopt
 JANSSON ?= -ljansson
 override LDLIBS := $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm $(LDLIBS)

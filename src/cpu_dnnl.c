@@ -1,0 +1,401 @@
+/* cpu_dnnl.c - matrix products through oneDNN.
+ *
+ * One primitive per matrix multiplies a block of VN_CPU_ROWS rows, single-threaded, with
+ * bias, GELU or residual fused; the team hands out blocks. oneDNN keeps its own order of
+ * summation, but as the primitive is made once for a fixed block, that order is the same
+ * for every row of every batch. Weights are laid out once as the primitive likes them. */
+#include "cpu.h"
+
+#if VN_HAVE_ONEDNN
+
+#include <dlfcn.h>
+#include <dnnl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct vn_cpu_dnnl {
+    dnnl_engine_t engine;
+    dnnl_stream_t *streams; /* [n_workers] */
+    void (*set_threads)(int); /* OpenMP's, for the calling thread; NULL: not OpenMP */
+};
+
+/* Arguments of a primitive, one set per worker since blocks run side by side. */
+enum { SRC, DST, SCRATCHPAD, WEIGHTS, BIAS, N_ARGS };
+
+struct vn_matrix {
+    int64_t n_out, n_in;
+    enum vn_epilogue epilogue;
+    dnnl_primitive_t primitive;
+    dnnl_memory_t weights, bias;
+    int n_workers;
+    dnnl_exec_arg_t (*args)[N_ARGS]; /* [n_workers] */
+    struct vn_buf weights_data, bias_data;
+    size_t scratchpad; /* bytes */
+};
+
+static int fail(struct vn_error *err, dnnl_status_t status, const char *what) {
+    int rc = status == dnnl_out_of_memory ? VN_EFAIL
+             : status == dnnl_unimplemented ? VN_EINCOMPAT
+                                            : VN_EINTERNAL;
+    return vn_fail(err, rc, "oneDNN cannot %s: status %d", what, (int)status);
+}
+
+/* ---- a matrix ----------------------------------------------------------------------- */
+
+static void dnnl_op_matrix_free(struct vn_backend *b, struct vn_matrix *m) {
+    (void)b;
+    if (!m)
+        return;
+    for (int i = 0; m->args && i < m->n_workers; i++)
+        for (int k = SRC; k <= SCRATCHPAD; k++)
+            if (m->args[i][k].memory)
+                dnnl_memory_destroy(m->args[i][k].memory);
+    if (m->weights)
+        dnnl_memory_destroy(m->weights);
+    if (m->bias)
+        dnnl_memory_destroy(m->bias);
+    if (m->primitive)
+        dnnl_primitive_destroy(m->primitive);
+    vn_buf_release(&m->weights_data);
+    vn_buf_release(&m->bias_data);
+    free(m->args);
+    free(m);
+}
+
+/* Attributes: strict precision whatever the environment says, our scratch memory, and the
+ * epilogue. */
+static dnnl_status_t make_attr(enum vn_epilogue epilogue, dnnl_primitive_attr_t *attr) {
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t s = dnnl_primitive_attr_create(attr);
+    if (s != dnnl_success)
+        return s;
+    s = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (s == dnnl_success)
+        s = dnnl_primitive_attr_set_fpmath_mode(*attr, dnnl_fpmath_mode_strict);
+    if (s == dnnl_success)
+        s = dnnl_post_ops_create(&ops);
+    if (s == dnnl_success && epilogue == VN_EPI_GELU)
+        s = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+    if (s == dnnl_success && epilogue == VN_EPI_RESIDUAL)
+        s = dnnl_post_ops_append_sum(ops, 1);
+    if (s == dnnl_success)
+        s = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    if (ops)
+        dnnl_post_ops_destroy(ops);
+    return s;
+}
+
+static dnnl_status_t describe(const struct vn_matrix *m, dnnl_data_type_t act,
+                              dnnl_matmul_desc_t *desc) {
+    dnnl_memory_desc_t x, w, b, y;
+    dnnl_data_type_t out = m->epilogue == VN_EPI_RESIDUAL ? dnnl_f32 : act;
+    const dnnl_dims_t dx = {VN_CPU_ROWS, m->n_in}, dw = {m->n_in, m->n_out},
+                      db = {1, m->n_out}, dy = {VN_CPU_ROWS, m->n_out};
+    dnnl_status_t s = dnnl_memory_desc_init_by_tag(&x, 2, dx, act, dnnl_ab);
+    if (s == dnnl_success)
+        s = dnnl_memory_desc_init_by_tag(&w, 2, dw, act, dnnl_format_tag_any);
+    if (s == dnnl_success)
+        s = dnnl_memory_desc_init_by_tag(&b, 2, db, dnnl_f32, dnnl_ab);
+    if (s == dnnl_success)
+        s = dnnl_memory_desc_init_by_tag(&y, 2, dy, out, dnnl_ab);
+    return s == dnnl_success ? dnnl_matmul_desc_init(desc, &x, &w, &b, &y) : s;
+}
+
+/* Rounds the weights to the activation type and reorders them into the primitive's layout. */
+static int load_weights(const struct vn_cpu *c, struct vn_matrix *m,
+                        const struct vn_matrix_spec *s, const dnnl_memory_desc_t *layout,
+                        struct vn_error *err) {
+    enum vn_dtype act = c->ref.base.act;
+    size_t row = (size_t)m->n_in * vn_dtype_size(act), bytes;
+    struct vn_buf plain = {0};
+    dnnl_memory_desc_t from;
+    dnnl_memory_t src = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t reorder = NULL;
+    const dnnl_dims_t dims = {m->n_in, m->n_out};
+    float *values = vn_calloc((size_t)m->n_in, sizeof *values, err);
+    dnnl_status_t st = dnnl_success;
+    int rc = VN_EFAIL;
+    if (!values || !vn_mul(row, (size_t)m->n_out, &bytes) ||
+        vn_buf_resize(&plain, bytes, err))
+        goto out;
+    for (int64_t r = 0; r < m->n_out; r++) {
+        vn_cpu_weight_row(s, act, r, values);
+        c->k->convert(values, plain.data + (size_t)r * row, act, m->n_in);
+    }
+    st = dnnl_memory_desc_init_by_tag(&from, 2, dims, layout->data_type, dnnl_ba);
+    if (st == dnnl_success)
+        st = dnnl_memory_create(&src, &from, c->dnnl->engine, plain.data);
+    if (st == dnnl_success)
+        st = dnnl_reorder_primitive_desc_create(&pd, &from, c->dnnl->engine, layout,
+                                                c->dnnl->engine, NULL);
+    if (st == dnnl_success)
+        st = dnnl_primitive_create(&reorder, pd);
+    if (st == dnnl_success) {
+        const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, m->weights}};
+        st = dnnl_primitive_execute(reorder, c->dnnl->streams[0], 2, args);
+    }
+    rc = st == dnnl_success ? VN_OK : fail(err, st, "lay out weights");
+out:
+    if (reorder)
+        dnnl_primitive_destroy(reorder);
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    if (src)
+        dnnl_memory_destroy(src);
+    vn_buf_release(&plain);
+    free(values);
+    return rc;
+}
+
+/* Memory objects of weights, bias and of each worker's arguments, over data set later. */
+static dnnl_status_t make_memory(const struct vn_cpu *c, struct vn_matrix *m,
+                                 const_dnnl_primitive_desc_t pd) {
+    static const int names[N_ARGS] = {DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD,
+                                      DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS};
+    static const dnnl_query_t queries[N_ARGS] = {dnnl_query_src_md, dnnl_query_dst_md,
+                                                 dnnl_query_scratchpad_md,
+                                                 dnnl_query_weights_md,
+                                                 dnnl_query_weights_md};
+    dnnl_engine_t e = c->dnnl->engine;
+    dnnl_status_t s = dnnl_memory_create(
+        &m->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), e,
+        m->weights_data.data);
+    if (s == dnnl_success)
+        s = dnnl_memory_create(&m->bias,
+                               dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 1), e,
+                               m->bias_data.data);
+    for (int w = 0; w < m->n_workers; w++) {
+        for (int k = 0; k < N_ARGS && s == dnnl_success; k++) {
+            m->args[w][k].arg = names[k];
+            if (k == WEIGHTS || k == BIAS)
+                m->args[w][k].memory = k == WEIGHTS ? m->weights : m->bias;
+            else
+                s = dnnl_memory_create(&m->args[w][k].memory,
+                                       dnnl_primitive_desc_query_md(pd, queries[k], 0), e,
+                                       DNNL_MEMORY_NONE);
+        }
+    }
+    return s;
+}
+
+static int build(struct vn_cpu *c, struct vn_matrix *m, const struct vn_matrix_spec *s,
+                 struct vn_error *err) {
+    dnnl_data_type_t act = c->ref.base.act == VN_BF16 ? dnnl_bf16 : dnnl_f32;
+    dnnl_matmul_desc_t desc;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    const dnnl_memory_desc_t *layout;
+    int rc;
+    dnnl_status_t st = make_attr(m->epilogue, &attr);
+    if (st == dnnl_success)
+        st = describe(m, act, &desc);
+    if (st == dnnl_success)
+        st = dnnl_primitive_desc_create(&pd, &desc, attr, c->dnnl->engine, NULL);
+    if (st == dnnl_success)
+        st = dnnl_primitive_create(&m->primitive, pd);
+    if (st != dnnl_success) {
+        rc = fail(err, st, "make a matrix product");
+        goto out;
+    }
+    layout = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
+    m->scratchpad = vn_round_up(
+        dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0)),
+        VN_ALIGN);
+    if ((rc = vn_buf_resize(&m->weights_data, dnnl_memory_desc_get_size(layout), err)) ||
+        (rc = vn_buf_resize(&m->bias_data, (size_t)m->n_out * sizeof(float), err)))
+        goto out;
+    for (int64_t r = 0; r < m->n_out; r++)
+        ((float *)(void *)m->bias_data.data)[r] = vn_cpu_bias(s, r);
+    st = make_memory(c, m, pd);
+    rc = st == dnnl_success ? load_weights(c, m, s, layout, err)
+                            : fail(err, st, "describe memory");
+out:
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    return rc;
+}
+
+static int dnnl_op_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
+                              struct vn_matrix **out, struct vn_error *err) {
+    struct vn_cpu *c = (struct vn_cpu *)b;
+    *out = NULL;
+    struct vn_matrix *m = vn_calloc(1, sizeof *m, err);
+    if (!m)
+        return VN_EFAIL;
+    m->n_out = s->n_out;
+    m->n_in = s->n_in;
+    m->epilogue = s->epilogue;
+    m->n_workers = c->n_workers;
+    m->args = vn_calloc((size_t)c->n_workers, sizeof *m->args, err);
+    int rc = m->args ? VN_OK : VN_EFAIL;
+    if (c->dnnl->set_threads)
+        c->dnnl->set_threads(1); /* the primitive remembers the number it was made under */
+    if (rc == VN_OK)
+        rc = build(c, m, s, err);
+    if (rc) {
+        dnnl_op_matrix_free(b, m);
+        return rc;
+    }
+    *out = m;
+    return VN_OK;
+}
+
+/* ---- linear ------------------------------------------------------------------------- */
+
+struct job {
+    struct vn_cpu *c;
+    const struct vn_linear_args *a;
+    size_t x_row, y_row; /* bytes */
+    int failed;          /* atomic: a status of oneDNN */
+};
+
+static void linear_item(void *ctx, int worker, int64_t item) {
+    struct job *j = ctx;
+    struct vn_cpu_dnnl *d = j->c->dnnl;
+    const struct vn_matrix *m = j->a->w;
+    int64_t t0 = item * VN_CPU_ROWS, rows = j->a->n_tok - t0;
+    char *x = (char *)(uintptr_t)j->a->x + (size_t)t0 * j->x_row;
+    char *y = (char *)j->a->y + (size_t)t0 * j->y_row;
+    uint8_t *pad = j->c->work[worker].data, *px = pad + m->scratchpad;
+    uint8_t *py = px + VN_CPU_ROWS * j->x_row;
+    dnnl_exec_arg_t *args = m->args[worker];
+    if (d->set_threads)
+        d->set_threads(1);
+    bool tail = rows < VN_CPU_ROWS;
+    if (tail) {
+        memcpy(px, x, (size_t)rows * j->x_row);
+        memset(px + (size_t)rows * j->x_row, 0, (size_t)(VN_CPU_ROWS - rows) * j->x_row);
+        memcpy(py, y, (size_t)rows * j->y_row);
+        memset(py + (size_t)rows * j->y_row, 0, (size_t)(VN_CPU_ROWS - rows) * j->y_row);
+    }
+    dnnl_status_t s = dnnl_memory_set_data_handle(args[SRC].memory, tail ? (void *)px : x);
+    if (s == dnnl_success)
+        s = dnnl_memory_set_data_handle(args[DST].memory, tail ? (void *)py : y);
+    if (s == dnnl_success)
+        s = dnnl_memory_set_data_handle(args[SCRATCHPAD].memory, pad);
+    if (s == dnnl_success)
+        s = dnnl_primitive_execute(m->primitive, d->streams[worker], N_ARGS, args);
+    if (s != dnnl_success)
+        __atomic_store_n(&j->failed, (int)s, __ATOMIC_RELAXED);
+    else if (tail)
+        memcpy(y, py, (size_t)rows * j->y_row);
+}
+
+static int dnnl_op_linear(struct vn_backend *b, const struct vn_linear_args *a,
+                          struct vn_error *err) {
+    struct vn_cpu *c = (struct vn_cpu *)b;
+    const struct vn_matrix *m = a->w;
+    bool f32 = a->epilogue == VN_EPI_RESIDUAL;
+    struct job j = {.c = c, .a = a};
+    if (a->epilogue != m->epilogue)
+        return vn_fail(err, VN_EINTERNAL, "matrix made for epilogue %d, called with %d",
+                       (int)m->epilogue, (int)a->epilogue);
+    j.x_row = (size_t)m->n_in * vn_dtype_size(b->act);
+    j.y_row = (size_t)m->n_out * vn_dtype_size(f32 ? VN_F32 : b->act);
+    int rc = vn_cpu_reserve(c, m->scratchpad + VN_CPU_ROWS * (j.x_row + j.y_row), err);
+    if (rc)
+        return rc;
+    vn_team_run(c->team, linear_item, &j, (a->n_tok + VN_CPU_ROWS - 1) / VN_CPU_ROWS);
+    return j.failed ? fail(err, (dnnl_status_t)j.failed, "multiply") : VN_OK;
+}
+
+/* ---- opening ------------------------------------------------------------------------ */
+
+void vn_cpu_dnnl_close(struct vn_cpu *c) {
+    struct vn_cpu_dnnl *d = c->dnnl;
+    if (!d)
+        return;
+    for (int i = 0; d->streams && i < c->n_workers; i++)
+        if (d->streams[i])
+            dnnl_stream_destroy(d->streams[i]);
+    if (d->engine)
+        dnnl_engine_destroy(d->engine);
+    free(d->streams);
+    free(d);
+    c->dnnl = NULL;
+}
+
+/* oneDNN brings its own threads; every worker of the team must do its block alone. */
+static int find_set_threads(struct vn_cpu_dnnl *d, struct vn_error *err) {
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+    void *f = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+    if (!f)
+        return vn_fail(err, VN_EINTERNAL, "oneDNN's OpenMP has no omp_set_num_threads");
+    memcpy(&d->set_threads, &f, sizeof f);
+#else
+    (void)d;
+    (void)err;
+#endif
+    return VN_OK;
+}
+
+/* Whether there is a fast product of this precision: a generic one is slower than ours. */
+static int probe(struct vn_cpu *c, struct vn_error *err) {
+    struct vn_matrix m = {.n_out = 64, .n_in = 64, .epilogue = VN_EPI_BIAS};
+    dnnl_matmul_desc_t desc;
+    dnnl_primitive_desc_t pd = NULL;
+    const char *impl = "";
+    bool bf16 = c->ref.base.act == VN_BF16;
+    dnnl_status_t s = describe(&m, bf16 ? dnnl_bf16 : dnnl_f32, &desc);
+    if (s == dnnl_success)
+        s = dnnl_primitive_desc_create(&pd, &desc, NULL, c->dnnl->engine, NULL);
+    if (s == dnnl_success)
+        s = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &impl);
+    bool slow = s == dnnl_unimplemented || !strncmp(impl, "ref", 3);
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    if (slow)
+        return vn_fail(err, VN_ENODEVICE, "oneDNN has no fast %s product here",
+                       bf16 ? "bf16" : "fp32");
+    return s == dnnl_success ? VN_OK : fail(err, s, "describe a matrix product");
+}
+
+static int open_engine(struct vn_cpu *c, struct vn_error *err) {
+    struct vn_cpu_dnnl *d = c->dnnl;
+    int rc = find_set_threads(d, err);
+    if (rc)
+        return rc;
+    d->streams = vn_calloc((size_t)c->n_workers, sizeof *d->streams, err);
+    if (!d->streams)
+        return VN_EFAIL;
+    dnnl_status_t s = dnnl_engine_create(&d->engine, dnnl_cpu, 0);
+    for (int i = 0; s == dnnl_success && i < c->n_workers; i++)
+        s = dnnl_stream_create(&d->streams[i], d->engine, dnnl_stream_default_flags);
+    return s == dnnl_success ? probe(c, err) : fail(err, s, "open the cpu");
+}
+
+int vn_cpu_dnnl_overlay(struct vn_cpu *c, char name[32], struct vn_error *err) {
+    dnnl_set_verbose(0); /* it would write to stdout, which is ours */
+    c->dnnl = vn_calloc(1, sizeof *c->dnnl, err);
+    if (!c->dnnl)
+        return VN_EFAIL;
+    int rc = open_engine(c, err);
+    if (rc) {
+        vn_cpu_dnnl_close(c);
+        return rc;
+    }
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(name, 32, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    c->ref.base.ops.matrix_new = dnnl_op_matrix_new;
+    c->ref.base.ops.matrix_free = dnnl_op_matrix_free;
+    c->ref.base.ops.linear = dnnl_op_linear;
+    return VN_OK;
+}
+
+#else
+
+int vn_cpu_dnnl_overlay(struct vn_cpu *c, char name[32], struct vn_error *err) {
+    (void)c;
+    (void)name;
+    return vn_fail(err, VN_ENODEVICE, "built without oneDNN");
+}
+
+void vn_cpu_dnnl_close(struct vn_cpu *c) {
+    (void)c;
+}
+
+#endif

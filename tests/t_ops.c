@@ -1,0 +1,583 @@
+/* t_ops.c - every operation of every backend against the reference.
+ *
+ *   t_ops            checks: accuracy, guard bands, exactness, batch invariance
+ *   t_ops perf       speed of each operation on the shapes of real models
+ *   t_ops support    which backends and precisions are here */
+#include "ops.h"
+
+#include <time.h>
+
+static struct vn_backend *reference, *open_now[N_SUBJECTS];
+static enum vn_dtype act;
+static char why[N_SUBJECTS][256]; /* why a subject is not open */
+
+static const char *act_name(void) {
+    return act == VN_F32 ? "f32" : act == VN_BF16 ? "bf16" : "f16";
+}
+
+/* ---- which are here ------------------------------------------------------------------- */
+
+static int opening, opened[N_SUBJECTS]; /* statuses */
+static void opens(void) {
+    if (opened[opening] == VN_ENODEVICE)
+        SKIP(why[opening]);
+    /* no cpu computes in half precision, and it must say so */
+    bool half_on_cpu = act == VN_F16 && strcmp(subjects[opening].name, "cuda") != 0;
+    CHECK_INT(opened[opening], half_on_cpu ? VN_EINCOMPAT : VN_OK);
+}
+
+/* ---- verdicts: one line per operation, precision and backend ---------------------------- */
+
+static int failures[N_SUBJECTS];
+
+static void complain(int i, const char *what, const char *where, double is, double limit) {
+    if (failures[i]++ < 5)
+        printf("# %s %s: %s is %.3g, limit %.3g (%s)\n", subjects[i].name, act_name(), what,
+               is, limit, where);
+}
+
+static int verdict_of;
+static void verdict(void) {
+    CHECK_INT(failures[verdict_of], 0);
+}
+static void verdicts(const char *op) {
+    for (verdict_of = 0; verdict_of < N_SUBJECTS; verdict_of++) {
+        char name[96];
+        if (!open_now[verdict_of])
+            continue;
+        snprintf(name, sizeof name, "%s %s %s", op, act_name(), subjects[verdict_of].name);
+        check_run(name, verdict);
+        failures[verdict_of] = 0;
+    }
+}
+#define FOR_EACH(i) \
+    for (int i = 0; i < N_SUBJECTS; i++) \
+        if (open_now[i])
+
+/* Relative L2 over everything, and of the worst of `rows` rows against ten times as much. */
+static void compare(int i, const char *where, bool clean, const float *is, const float *want,
+                    int64_t rows, int64_t d, double limit) {
+    double sq = 0, ref = 0, worst = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        double row_sq = 0, row_ref = 0;
+        for (int64_t j = r * d; j < (r + 1) * d; j++) {
+            row_sq += ((double)is[j] - want[j]) * ((double)is[j] - want[j]);
+            row_ref += (double)want[j] * want[j];
+        }
+        sq += row_sq;
+        ref += row_ref;
+        double e = row_sq == 0 ? 0 : sqrt(row_sq / row_ref);
+        worst = e > worst || isnan(e) ? e : worst;
+    }
+    double e = sq == 0 ? 0 : sqrt(sq / ref);
+    if (!clean)
+        complain(i, "guard bands touched", where, 1, 0);
+    if (!(e <= limit))
+        complain(i, "relative L2", where, e, limit);
+    if (!(worst <= 10 * limit))
+        complain(i, "worst row", where, worst, 10 * limit);
+}
+static void equal(int i, const char *what, const char *where, const void *a, const void *b,
+                  size_t bytes) {
+    if (bytes && memcmp(a, b, bytes) != 0)
+        complain(i, what, where, 1, 0);
+}
+static double by_type(double f32, double bf16, double f16) {
+    return act == VN_F32 ? f32 : act == VN_BF16 ? bf16 : f16;
+}
+
+/* ---- shapes ------------------------------------------------------------------------------ */
+
+static const struct layout layouts[] = {
+    {1, {1}},   {1, {2}},   {1, {31}},  {1, {33}}, {1, {65}},
+    {1, {170}}, {3, {0, 0, 0}}, {6, {0, 5, 0, 33, 1, 0}}, {7, {17, 2, 170, 64, 0, 99, 16}},
+};
+#define N_LAYOUTS ((int)(sizeof layouts / sizeof *layouts))
+static const struct layout long_layouts[] = {{1, {1024}}, {2, {3000, 7}}};
+
+static const char *layout_name(const struct layout *l) {
+    static char s[128];
+    size_t at = 0;
+    for (int i = 0; i < l->n_seq && at < sizeof s - 12; i++)
+        at += (size_t)snprintf(s + at, sizeof s - at, "%s%d", i ? "," : "", l->len[i]);
+    return s;
+}
+
+/* ---- accuracy ---------------------------------------------------------------------------- */
+
+static void embed(void) {
+    const int64_t widths[] = {1, 24, 320, 333}, vocab = 33;
+    for (int l = 0; l < N_LAYOUTS; l++) {
+        for (int w = 0; w < 8; w++) {
+            int64_t n = layout_tokens(&layouts[l]), d = widths[w % 4];
+            int mask = w < 4 ? -1 : 32;
+            float *table = rnd_array(vocab * d, 1);
+            uint16_t *tokens = need((size_t)n, sizeof *tokens);
+            float *want = need((size_t)(n * d), 4), *is = need((size_t)(n * d), 4);
+            for (int64_t t = 0; t < n; t++) /* masks, but never all of a sequence */
+                tokens[t] = (uint16_t)(t % 5 == 3 ? 32 : t % 32);
+            if (n == 1)
+                tokens[0] = 5;
+            run_embed(reference, &layouts[l], tokens, table, vocab, d, mask, want);
+            FOR_EACH(i) {
+                bool ok = run_embed(open_now[i], &layouts[l], tokens, table, vocab, d, mask,
+                                    is);
+                compare(i, layout_name(&layouts[l]), ok, is, want, n, d, 1e-7);
+            }
+            free(table), free(tokens), free(want), free(is);
+        }
+    }
+    verdicts("embed");
+}
+
+static void norm(void) {
+    const int64_t rows[] = {0, 1, 31, 33, 170}, widths[] = {1, 20, 24, 320, 480, 1283};
+    for (int k = 0; k < 30; k++) {
+        int64_t n = rows[k / 6], d = widths[k % 6];
+        float *x = rnd_array(n * d, 3), *gamma = rnd_array(d, 2), *beta = rnd_array(d, 1);
+        float *want = need((size_t)(n * d), 4), *is = need((size_t)(n * d), 4);
+        for (int64_t j = 0; j < n * d; j++)
+            x[j] += 2; /* a mean that is not zero */
+        for (int kind = 0; kind < 3; kind++) {
+            enum vn_dtype type = kind == 2 ? act : VN_F32;
+            run_norm(reference, x, gamma, beta, n, d, type, false, want);
+            FOR_EACH(i) {
+                bool ok = run_norm(open_now[i], x, gamma, beta, n, d, type, kind == 1, is);
+                compare(i, kind == 1 ? "in place" : "out of place", ok, is, want, n, d,
+                        type == VN_F32 ? 5e-7 : by_type(5e-7, 1e-3, 1e-4));
+            }
+        }
+        free(x), free(gamma), free(beta), free(want), free(is);
+    }
+    verdicts("norm");
+}
+
+static struct weights make_weights(int64_t n_out, int64_t n_in, int n_parts,
+                                   enum vn_dtype type, enum vn_epilogue epilogue) {
+    struct weights w = {.n_out = n_out, .n_in = n_in, .n_parts = n_parts, .type = type,
+                        .epilogue = epilogue};
+    w.weight = rnd_array(n_out * n_in, 3.0f / sqrtf((float)n_in));
+    w.bias = rnd_array(n_out, 0.5f);
+    return w;
+}
+static void free_weights(struct weights *w) {
+    free(w->weight);
+    free(w->bias);
+}
+
+static void linear(void) {
+    static const struct {
+        int64_t n_tok, n_out, n_in;
+        int n_parts;
+        enum vn_dtype type;
+    } cases[] = {
+        {0, 32, 32, 1, VN_F32},     {1, 96, 32, 3, VN_F32},      {31, 37, 19, 1, VN_F16},
+        {33, 20, 80, 1, VN_BF16},   {65, 320, 320, 1, VN_F32},   {170, 960, 320, 3, VN_F32},
+        {64, 1280, 320, 1, VN_F16}, {129, 320, 1280, 1, VN_F32}, {3, 1, 1, 1, VN_F32},
+        {100, 640, 2560, 1, VN_F32},
+    };
+    for (int k = 0; k < (int)(sizeof cases / sizeof *cases) * 3; k++) {
+        int64_t n = cases[k / 3].n_tok, n_out = cases[k / 3].n_out, n_in = cases[k / 3].n_in;
+        enum vn_epilogue e = (enum vn_epilogue)(k % 3);
+        struct weights w = make_weights(n_out, n_in, cases[k / 3].n_parts, cases[k / 3].type, e);
+        float *x = rnd_array(n * n_in, 1), *y = rnd_array(n * n_out, 1);
+        float *want = need((size_t)(n * n_out), 4), *is = need((size_t)(n * n_out), 4);
+        struct vn_matrix *m = make_matrix(reference, &w);
+        memcpy(want, y, (size_t)(n * n_out) * 4);
+        run_linear(reference, m, &w, x, n, want);
+        reference->ops.matrix_free(reference, m);
+        FOR_EACH(i) {
+            char where[96];
+            snprintf(where, sizeof where, "%lld x %lld x %lld, epilogue %d", (long long)n,
+                     (long long)n_out, (long long)n_in, (int)e);
+            m = make_matrix(open_now[i], &w);
+            memcpy(is, y, (size_t)(n * n_out) * 4);
+            bool ok = run_linear(open_now[i], m, &w, x, n, is);
+            compare(i, where, ok, is, want, n, n_out,
+                    e == VN_EPI_RESIDUAL ? by_type(1e-6, 1e-5, 1e-5)
+                                         : by_type(1e-6, 1e-3, 1e-4));
+            open_now[i]->ops.matrix_free(open_now[i], m);
+        }
+        free(x), free(y), free(want), free(is), free_weights(&w);
+    }
+    verdicts("linear");
+}
+
+static void attn_case(const struct layout *l, int heads, int k, float theta, float size) {
+    int64_t n = layout_tokens(l), d = (int64_t)heads * k;
+    float *qkv = rnd_array(n * 3 * d, size);
+    float *want = need((size_t)(n * d), 4), *is = need((size_t)(n * d), 4);
+    run_attn(reference, l, qkv, heads, k, theta, want);
+    FOR_EACH(i) {
+        char where[200];
+        snprintf(where, sizeof where, "%d heads of %d, lengths %s", heads, k, layout_name(l));
+        bool ok = run_attn(open_now[i], l, qkv, heads, k, theta, is);
+        compare(i, where, ok, is, want, n, d, by_type(1.5e-6, 5e-3, 1e-3));
+    }
+    free(qkv), free(want), free(is);
+}
+static void attn(void) {
+    const int sizes[] = {16, 24, 32, 64, 128};
+    for (int k = 0; k < 5; k++) {
+        for (int l = 0; l < N_LAYOUTS; l++) {
+            attn_case(&layouts[l], 1 + (l + k) % 3, sizes[k], l % 2 ? 10000 : 0, 1);
+            attn_case(&layouts[l], 1, sizes[k], 10000, 6); /* peaked: scores far apart */
+        }
+        attn_case(&long_layouts[0], 1, sizes[k], 10000, 2);
+    }
+    attn_case(&long_layouts[1], 1, 16, 10000, 1);
+    verdicts("attn");
+}
+
+/* ---- exactness: same bits as the reference -------------------------------------------- */
+
+static void pool(void) {
+    const int64_t widths[] = {1, 24, 320, 333};
+    for (int k = 0; k < N_LAYOUTS * 16; k++) {
+        const struct layout *l = &layouts[k / 16];
+        int64_t n = layout_tokens(l), d = widths[k % 4];
+        enum vn_pooling p = (enum vn_pooling)(VN_POOL_MEAN + k / 4 % 4);
+        float *x = rnd_array(n * d, 1);
+        float *want = need((size_t)(l->n_seq * d), 4), *is = need((size_t)(l->n_seq * d), 4);
+        run_pool(reference, l, x, d, p, want);
+        FOR_EACH(i) {
+            if (!run_pool(open_now[i], l, x, d, p, is))
+                complain(i, "guard bands touched", layout_name(l), 1, 0);
+            equal(i, vn_pool_name(p), layout_name(l), is, want, (size_t)(l->n_seq * d) * 4);
+        }
+        free(x), free(want), free(is);
+    }
+    verdicts("pool");
+}
+
+static void not_finite(void) {
+    const struct layout *l = &layouts[N_LAYOUTS - 1];
+    const float odd[] = {INFINITY, -INFINITY, NAN, 3.4e38f, 1e-45f};
+    int64_t n = layout_tokens(l), d = 37;
+    for (int k = 0; k < 40; k++) {
+        float *x = rnd_array(n * d, 1);
+        uint8_t want[MAX_SEQ], is[MAX_SEQ];
+        /* the first and the last value of a sequence, and some in between */
+        int64_t at = k < 5    ? 0
+                     : k < 10 ? n * d - 1
+                     : k < 15 ? 17 * d
+                     : k < 20 ? 17 * d - 1
+                              : (int64_t)(k * 7919) % (n * d);
+        x[at] = odd[k % 5];
+        run_finite(reference, l, x, d, want);
+        FOR_EACH(i) {
+            if (!run_finite(open_now[i], l, x, d, is))
+                complain(i, "guard bands touched", "finite", 1, 0);
+            equal(i, "flags differ", "finite", is, want, (size_t)l->n_seq);
+        }
+        free(x);
+    }
+    verdicts("finite");
+}
+
+/* Every half and every bfloat16 value, their neighbours and the points half-way. */
+static void convert(void) {
+    enum { N = 65536 * 6 + 13 };
+    float *x = need(N, sizeof *x);
+    for (int i = 0; i < 65536; i++) {
+        for (int k = 0; k < 3; k++) {
+            x[i * 6 + k] = vn_bits_f32(((uint32_t)i << 16) + 0x7fff + (uint32_t)k);
+            x[i * 6 + 3 + k] = vn_bits_f32(vn_f32_bits(vn_f16_to_f32((uint16_t)i)) +
+                                           (k == 2 ? 0x1000u : (uint32_t)k));
+        }
+    }
+    const enum vn_dtype types[] = {VN_F16, VN_BF16, VN_F32};
+    const int64_t counts[] = {0, 1, 31, 33, 16385, N};
+    for (int k = 0; k < 18; k++) {
+        enum vn_dtype type = types[k / 6];
+        int64_t n = counts[k % 6];
+        size_t bytes = (size_t)n * vn_dtype_size(type);
+        uint16_t *want = need((size_t)n, 4), *is = need((size_t)n, 4);
+        run_convert(reference, x, n, type, want);
+        FOR_EACH(i) {
+            if (!run_convert(open_now[i], x, n, type, is))
+                complain(i, "guard bands touched", "convert", 1, 0);
+            for (int64_t j = 0; j < n && type == VN_F16; j++) /* any NaN is as good */
+                if ((is[j] & 0x7fff) > 0x7c00 && (want[j] & 0x7fff) > 0x7c00)
+                    is[j] = want[j];
+            equal(i, "bits differ", type == VN_F16 ? "f16" : "other", is, want, bytes);
+        }
+        free(want), free(is);
+    }
+    free(x);
+    verdicts("convert");
+}
+
+/* ---- batch invariance: bit for bit ------------------------------------------------------ */
+
+/* Rows alone, at other positions and among others. */
+static void linear_invariance(void) {
+    const int64_t sizes[][2] = {{960, 320}, {320, 1280}, {37, 19}, {1280, 320}, {640, 640}};
+    const int64_t total = 200, at[] = {0, 1, 62, 63, 64, 65, 127, 199};
+    for (int k = 0; k < 15; k++) {
+        int64_t n_out = sizes[k / 3][0], n_in = sizes[k / 3][1];
+        struct weights w = make_weights(n_out, n_in, 1, VN_F32, (enum vn_epilogue)(k % 3));
+        float *x = rnd_array(total * n_in, 1), *y = rnd_array(total * n_out, 1);
+        float *all = need((size_t)(total * n_out), 4), *some = need((size_t)(total * n_out), 4);
+        FOR_EACH(i) {
+            struct vn_matrix *m = make_matrix(open_now[i], &w);
+            memcpy(all, y, (size_t)(total * n_out) * 4);
+            run_linear(open_now[i], m, &w, x, total, all);
+            for (int p = 0; p < 8; p++) {
+                for (int64_t n = 1; n <= 67; n += 33) {
+                    if (at[p] + n > total)
+                        continue;
+                    memcpy(some, y + at[p] * n_out, (size_t)(n * n_out) * 4);
+                    run_linear(open_now[i], m, &w, x + at[p] * n_in, n, some);
+                    equal(i, "rows depend on the batch", "linear", some, all + at[p] * n_out,
+                          (size_t)(n * n_out) * 4);
+                }
+            }
+            open_now[i]->ops.matrix_free(open_now[i], m);
+        }
+        free(x), free(y), free(all), free(some), free_weights(&w);
+    }
+    verdicts("linear invariance");
+}
+
+static void attn_invariance(void) {
+    const struct layout *l = &layouts[N_LAYOUTS - 1];
+    const int sizes[] = {16, 24, 32, 64, 128};
+    for (int k = 0; k < 5; k++) {
+        int heads = 2;
+        int64_t n = layout_tokens(l), d = heads * sizes[k];
+        float *qkv = rnd_array(n * 3 * d, 1), *all = need((size_t)(n * d), 4);
+        float *some = need((size_t)(n * d), 4), *longer = rnd_array(400 * 3 * d, 1);
+        float *sink = need((size_t)(400 * d), 4);
+        FOR_EACH(i) {
+            int64_t t = 0;
+            run_attn(open_now[i], l, qkv, heads, sizes[k], 10000, all);
+            for (int s = 0; s < l->n_seq; t += l->len[s++]) {
+                const struct layout one = {1, {l->len[s]}}, big = {1, {400}};
+                if (s == 3) /* scratch memory grows and is used by someone else */
+                    run_attn(open_now[i], &big, longer, heads, sizes[k], 10000, sink);
+                run_attn(open_now[i], &one, qkv + t * 3 * d, heads, sizes[k], 10000, some);
+                equal(i, "a sequence depends on its neighbours", "attn", some, all + t * d,
+                      (size_t)(l->len[s] * d) * 4);
+            }
+        }
+        free(qkv), free(all), free(some), free(longer), free(sink);
+    }
+    verdicts("attn invariance");
+}
+
+static void norm_invariance(void) {
+    const int64_t n = 100, d = 333;
+    float *x = rnd_array(n * d, 1), *g = rnd_array(d, 1), *b = rnd_array(d, 1);
+    float *all = need((size_t)(n * d), 4), *some = need((size_t)(n * d), 4);
+    FOR_EACH(i) {
+        run_norm(open_now[i], x, g, b, n, d, act, false, all);
+        for (int64_t t = 0; t < n; t += 9) {
+            run_norm(open_now[i], x + t * d, g, b, 1, d, act, false, some);
+            equal(i, "a row depends on the batch", "norm", some, all + t * d, (size_t)d * 4);
+        }
+    }
+    free(x), free(g), free(b), free(all), free(some);
+    verdicts("norm invariance");
+}
+
+/* The two first subjects differ in threads alone. */
+static void threads(void) {
+    const struct layout *l = &layouts[N_LAYOUTS - 1];
+    const int heads = 20, k = 16;
+    int64_t n = layout_tokens(l), d = heads * k;
+    struct weights w = make_weights(3 * d, d, 3, VN_F32, VN_EPI_BIAS);
+    float *x = rnd_array(n * d, 1), *out[2];
+    for (int i = 0; i < 2; i++) {
+        float *qkv = need((size_t)(n * 3 * d), 4);
+        out[i] = need((size_t)(n * d), 4);
+        if (open_now[i]) {
+            struct vn_matrix *m = make_matrix(open_now[i], &w);
+            run_linear(open_now[i], m, &w, x, n, qkv);
+            run_attn(open_now[i], l, qkv, heads, k, 10000, out[i]);
+            open_now[i]->ops.matrix_free(open_now[i], m);
+        }
+        free(qkv);
+    }
+    if (open_now[0] && open_now[1])
+        equal(0, "numbers depend on the threads", "attn of linear", out[0], out[1],
+              (size_t)(n * d) * 4);
+    free(x), free(out[0]), free(out[1]), free_weights(&w);
+    verdicts("threads");
+}
+
+/* ---- speed ------------------------------------------------------------------------------ */
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static struct vn_backend *timed;
+static void finish(void) {
+    struct vn_error err;
+    must(timed->ops.mark(timed, 0, &err), &err);
+    must(timed->ops.wait(timed, 0, &err), &err);
+}
+
+/* Seconds of the fastest of some runs of fn. */
+static double fastest(void (*fn)(void *), void *ctx) {
+    double best = 1e9, end = seconds() + 0.4;
+    fn(ctx);
+    finish();
+    for (int i = 0; i < 4 || seconds() < end; i++) {
+        double t = seconds();
+        fn(ctx);
+        finish();
+        t = seconds() - t;
+        best = t < best ? t : best;
+    }
+    return best;
+}
+
+static void time_linear(void *ctx) {
+    struct vn_error err;
+    must(timed->ops.linear(timed, ctx, &err), &err);
+}
+struct attn_run {
+    struct vn_seqs *s;
+    struct vn_attn_args a;
+};
+static void time_attn(void *ctx) {
+    struct vn_error err;
+    struct attn_run *r = ctx;
+    must(timed->ops.attn(timed, r->s, &r->a, &err), &err);
+}
+static void time_norm(void *ctx) {
+    struct vn_error err;
+    must(timed->ops.norm(timed, ctx, &err), &err);
+}
+
+static void perf_linear(const char *subject, const char *what, int64_t n, int64_t n_out,
+                        int64_t n_in, enum vn_epilogue e) {
+    struct weights w = make_weights(n_out, n_in, 1, VN_F32, e);
+    float *x = rnd_array(n * n_in, 1);
+    struct vn_matrix *m = make_matrix(timed, &w);
+    struct dbuf dx = dnew_act(timed, x, act, n * n_in);
+    float *zero = need((size_t)(n * n_out), sizeof *zero);
+    struct dbuf dy = dnew(timed, zero, (size_t)(n * n_out) * 4);
+    struct vn_linear_args a = {dptr(&dx), m, dptr(&dy), n, e};
+    double t = fastest(time_linear, &a), flop = 2.0 * (double)n * (double)(n_out * n_in);
+    printf("%-13s %-4s %-9s %5lld x %5lld x %5lld  %8.1f GFLOP/s %9.1f us\n", subject,
+           act_name(), what, (long long)n, (long long)n_out, (long long)n_in, flop / t / 1e9,
+           t * 1e6);
+    dend(timed, dx, NULL);
+    dend(timed, dy, NULL);
+    timed->ops.matrix_free(timed, m);
+    free(x), free(zero), free_weights(&w);
+}
+
+static void perf_attn(const char *subject, int64_t len, int64_t n_seq, int heads, int k) {
+    int64_t n = len * n_seq, d = (int64_t)heads * k;
+    struct layout l = {.n_seq = (int)n_seq};
+    struct batch s;
+    for (int i = 0; i < n_seq; i++)
+        l.len[i] = (int)len;
+    batch_begin(timed, &l, &s);
+    float *x = rnd_array(n * 3 * d, 1), *rope = rnd_array(len * k, 1);
+    struct dbuf dq = dnew_act(timed, x, act, n * 3 * d), dr = dnew(timed, rope, (size_t)(len * k) * 4);
+    struct dbuf dout = dnew(timed, NULL, (size_t)(n * d) * 4);
+    struct attn_run r = {&s.seqs, {dptr(&dq), dptr(&dout), dptr(&dr), dptr(&dr), heads, k}};
+    double t = fastest(time_attn, &r), flop = 4.0 * (double)(n * len) * (double)d;
+    printf("%-13s %-4s attn      %3lld of %4lld, %2d x %3d    %8.1f GFLOP/s %9.1f us\n", subject,
+           act_name(), (long long)n_seq, (long long)len, heads, k, flop / t / 1e9, t * 1e6);
+    dend(timed, dq, NULL);
+    dend(timed, dr, NULL);
+    dend(timed, dout, NULL);
+    batch_end(timed, &s);
+    free(x), free(rope);
+}
+
+static void perf_norm(const char *subject, int64_t n, int64_t d) {
+    float *x = rnd_array(n * d, 1);
+    struct dbuf dx = dnew(timed, x, (size_t)(n * d) * 4);
+    struct dbuf dy = dnew(timed, NULL, (size_t)(n * d) * 4);
+    struct vn_norm_args a = {dptr(&dx), dptr(&dx), dptr(&dx), dptr(&dy), act, n, d, 1e-5f};
+    double t = fastest(time_norm, &a);
+    double bytes = (double)(n * d) * (double)(4 + vn_dtype_size(act));
+    printf("%-13s %-4s norm      %5lld x %5lld          %8.1f GB/s    %9.1f us\n", subject,
+           act_name(), (long long)n, (long long)d, bytes / t / 1e9, t * 1e6);
+    dend(timed, dx, NULL);
+    dend(timed, dy, NULL);
+    free(x);
+}
+
+static void perf_model(const char *subject, int64_t d, int heads, int64_t n) {
+    perf_linear(subject, "qkv", n, 3 * d, d, VN_EPI_BIAS);
+    perf_linear(subject, "out", n, d, d, VN_EPI_RESIDUAL);
+    perf_linear(subject, "ffn1", n, 4 * d, d, VN_EPI_GELU);
+    perf_linear(subject, "ffn2", n, d, 4 * d, VN_EPI_RESIDUAL);
+    perf_attn(subject, 110, 18, heads, (int)d / heads);
+    perf_attn(subject, 1024, 2, heads, (int)d / heads);
+    perf_norm(subject, n, d);
+}
+
+static int perf(void) {
+    for (int i = 0; i < N_SUBJECTS; i++) {
+        if (!open_now[i])
+            continue;
+        timed = open_now[i];
+        printf("# %s: %s\n", subjects[i].name, timed->device);
+        perf_model(subjects[i].name, 320, 20, 2048);
+        perf_model(subjects[i].name, 640, 20, 2048);
+        perf_model(subjects[i].name, 1280, 20, 2048);
+    }
+    return 0;
+}
+
+static int support(void) {
+    for (int i = 0; i < N_SUBJECTS; i++)
+        printf("%-13s %-4s %s\n", subjects[i].name, act_name(),
+               open_now[i] ? open_now[i]->device : why[i]);
+    return 0;
+}
+
+static void test(void) {
+    for (opening = 0; opening < N_SUBJECTS; opening++) {
+        char name[96];
+        snprintf(name, sizeof name, "open %s %s", act_name(), subjects[opening].name);
+        check_run(name, opens);
+    }
+    embed();
+    norm();
+    linear();
+    attn();
+    pool();
+    not_finite();
+    if (act == VN_F32)
+        convert();
+    linear_invariance();
+    attn_invariance();
+    norm_invariance();
+    threads();
+}
+
+int main(int argc, char **argv) {
+    const char *mode = argc > 1 ? argv[1] : "test";
+    const enum vn_dtype types[] = {VN_F32, VN_BF16, VN_F16};
+    for (int k = 0; k < 3; k++) {
+        struct vn_error err = {0};
+        const struct vn_backend_options o = {"reference", act = types[k], 1};
+        must(vn_backend_open(&o, &reference, &err), &err);
+        for (int i = 0; i < N_SUBJECTS; i++)
+            if ((opened[i] = open_subject(&subjects[i], act, &open_now[i], &err)))
+                snprintf(why[i], sizeof why[i], "%.200s", err.msg);
+        if (!strcmp(mode, "perf"))
+            perf();
+        else if (!strcmp(mode, "support"))
+            support();
+        else
+            test();
+        for (int i = 0; i < N_SUBJECTS; i++)
+            if (open_now[i])
+                open_now[i]->ops.close(open_now[i]);
+        reference->ops.close(reference);
+    }
+    return strcmp(mode, "test") ? 0 : check_done();
+}
