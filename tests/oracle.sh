@@ -39,7 +39,7 @@ fi
 
 B=${B:-build/release}
 case $B in /*) ;; *) B=$PWD/$B ;; esac
-export B VN_BIN=$PWD/bin LC_ALL=C.UTF-8
+export B VN_BIN=$PWD/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 export VN_TEST_DATA=${VN_TEST_DATA:-$PWD/../shared/data}
 out=$(mktemp) || exit 1
 trap 'rm -f "$out"' EXIT
