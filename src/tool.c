@@ -102,7 +102,7 @@ static void install_signals(void) {
 }
 
 static void print_help(const struct vn_tool *t, poptContext con) {
-    printf("usage: %s %s\n%s\n\n", t->name, t->usage, t->summary);
+    printf("usage: %s %s\n%s\n", t->name, t->usage, t->summary);
     fflush(stdout);
     /* popt prints its own "Usage:" line first; ask only for the options */
     char *text = NULL;
