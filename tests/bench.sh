@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the benchmarks (make bench): tests/bench_*.sh and tests/bench_*.py, which print their
-# own table, below a head that says on what. Figures without that head mean nothing.
+# Runs the benchmarks (make bench): tests/bench_* in C, shell and Python, which print their own
+# table, below a head that says on what. Figures without that head mean nothing.
 #
 #   tests/bench.sh [NAME...]     only files whose name contains a NAME
 set -u
@@ -24,7 +24,7 @@ version_of() { dpkg-query -W -f '${Version}' "$1" 2>/dev/null || echo unknown; }
 echo "command:   make bench"
 echo "version:   $(git describe --always --dirty 2>/dev/null || echo 'no git')"
 echo "processor: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) in use"
-echo "matrix:    $(grep -o -w -e avx2 -e avx512f -e avx512_bf16 -e amx_bf16 /proc/cpuinfo | sort -u | xargs)"
+echo "features:  $(grep -o -w -e avx2 -e avx512f -e avx512_bf16 -e amx_bf16 /proc/cpuinfo | sort -u | xargs)"
 echo "system:    $(uname -sr), ${CC:-gcc} $(${CC:-gcc} -dumpfullversion 2>/dev/null)"
 echo "libraries: oneDNN $(version_of libdnnl-dev), zstd $(version_of libzstd-dev)"
 echo "load:      $(cut -d ' ' -f 1-3 /proc/loadavg) before the first"
@@ -33,12 +33,13 @@ rc=0 python=
 for bench in tests/bench_*; do
     wanted "$bench" "$@" || continue
     case $bench in
+    *.c) run=("$B/tests/$(basename "$bench" .c)") ;;
     *.sh) run=(bash "$top/$bench") ;;
     *.py)
         [ -n "$python" ] || python=$(tests/oracle.sh --python) || exit 3
         run=("$python" "$top/$bench")
         ;;
-    *) continue ;; # sources of programs that the scripts run
+    *) continue ;;
     esac
     echo
     echo "== ${bench##*/}"
