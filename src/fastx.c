@@ -51,11 +51,7 @@ static int located(const struct vn_fastx *f, int64_t byte, struct vn_error *err)
 
 static int bad_byte(const struct vn_fastx *f, const uint8_t *p, const char *expected,
                     struct vn_error *err) {
-    const char *more = "";
-    if (*p == '\r')
-        more = ": line ends must be LF or CR LF";
-    else if (*p == '>')
-        more = " in the middle of a line";
+    const char *more = *p == '\r' ? ": line ends must be LF or CR LF" : "";
     if (*p > ' ' && *p < 127)
         vn_fail(err, VN_EDATA, "expected %s, found '%c'%s", expected, *p, more);
     else
@@ -254,7 +250,8 @@ static size_t count_letters(const uint8_t *p, size_t n) {
 /* Appends the letters of a piece to the sequence. FASTQ has neither blanks nor "<mask>":
  * its qualities could not be told to belong to what. */
 static int add_letters(struct vn_fastx *f, const uint8_t *p, size_t n, struct vn_error *err) {
-    const char *expected = "a letter, '*', '-' or '.'";
+    static const char expected[] = "a letter, '*', '-' or '.'";
+    static const char in_line[] = "a header to start a line";
     int rc = vn_buf_reserve(&f->seq, f->seq.len + n, err);
     if (rc != VN_OK)
         return rc;
@@ -274,7 +271,7 @@ static int add_letters(struct vn_fastx *f, const uint8_t *p, size_t n, struct vn
             f->seq.len += MASK_LEN;
             i += MASK_LEN;
         } else {
-            return bad_byte(f, p + i, expected, err);
+            return bad_byte(f, p + i, p[i] == '>' ? in_line : expected, err);
         }
     }
     if (f->seq.len > MAX_SEQ) {

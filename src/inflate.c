@@ -37,12 +37,12 @@ static int64_t at_byte(const struct packed_source *p) {
 }
 
 static int truncated(const struct packed_source *p, const char *what, struct vn_error *err) {
-    return vn_fail(err, VN_EDATA, "'%s' is truncated: %s at byte %lld of the compressed data",
+    return vn_fail(err, VN_EDATA, "'%s' is truncated: %s (byte %lld of the compressed data)",
                    p->base.name, what, (long long)at_byte(p));
 }
 
 static int damaged(const struct packed_source *p, const char *what, struct vn_error *err) {
-    return vn_fail(err, VN_EDATA, "'%s' is damaged: %s near byte %lld of the compressed data",
+    return vn_fail(err, VN_EDATA, "'%s' is damaged: %s (near byte %lld of the compressed data)",
                    p->base.name, what, (long long)at_byte(p));
 }
 
@@ -94,14 +94,14 @@ static int next_member(struct packed_source *p, struct vn_error *err) {
     int rc = refill(p, err);
     if (rc > 0 && p->in[p->pos] != 0) {
         if (p->in[p->pos] != 0x1f)
-            return damaged(p, "no gzip member, but something else, follows", err);
+            return damaged(p, "what follows is no gzip member", err);
         return start_member(p, err) == VN_OK ? 1 : VN_EINTERNAL;
     }
     while (rc > 0) {
         while (p->pos < p->len && p->in[p->pos] == 0)
             p->pos++;
         if (p->pos < p->len)
-            return damaged(p, "neither a gzip member nor padding follows", err);
+            return damaged(p, "what follows is neither a gzip member nor padding", err);
         rc = refill(p, err);
     }
     if (rc == 0 && p->ended_open)
@@ -142,7 +142,7 @@ static int64_t gzip_read(struct vn_source *s, void *buf, size_t n, struct vn_err
         if (rc < 0 || (rc == 0 && !p->in_member))
             return rc;
         if (rc == 0)
-            return truncated(p, "it ends inside a gzip member,", err);
+            return truncated(p, "it ends inside a gzip member", err);
         p->z.next_in = p->in + p->pos;
         p->z.avail_in = (uInt)(p->len - p->pos);
         p->z.next_out = buf;
@@ -171,7 +171,7 @@ static int64_t zstd_read(struct vn_source *s, void *buf, size_t n, struct vn_err
             if (rc < 0 || (rc == 0 && !p->in_frame))
                 return rc;
             if (rc == 0)
-                return truncated(p, "it ends inside a zstd frame,", err);
+                return truncated(p, "it ends inside a zstd frame", err);
         }
         ZSTD_inBuffer in = {p->in, p->len, p->pos};
         size_t rest = ZSTD_decompressStream(p->zstd, &out, &in);

@@ -228,12 +228,12 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
     uint64_t sent, budget;
     double seconds = vn_tool_seconds(t);
     if (p->unknown)
-        vn_tool_warn(t, "%" PRId64 " letters have no token of their own: <unk>", p->unknown);
+        vn_tool_warn(t, "letters that have no token, sent as <unk>: %" PRId64, p->unknown);
     if (p->n_status[TRUNCATED])
-        vn_tool_warn(t, "%" PRId64 " records cut to %" PRId64 " residues",
-                     p->n_status[TRUNCATED], p->max_length);
+        vn_tool_warn(t, "records cut to %" PRId64 " residues: %" PRId64, p->max_length,
+                     p->n_status[TRUNCATED]);
     if (p->n_status[TOO_LONG])
-        vn_tool_warn(t, "%" PRId64 " records too long: sent without tokens",
+        vn_tool_warn(t, "records too long, sent without tokens: %" PRId64,
                      p->n_status[TOO_LONG]);
     vn_packer_fill(p->packer, &sent, &budget);
     vn_tool_note(t, "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64

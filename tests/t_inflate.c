@@ -270,7 +270,7 @@ static void garbage_behind(void) {
     struct vn_buf b = {0};
     size_t n = add_gzip(&b, text, TEXT_LEN, false);
     add(&b, "x", 1);
-    expect_bad(&b, b.len, "no gzip member", (int64_t)n);
+    expect_bad(&b, b.len, "is no gzip member", (int64_t)n);
     b.len = n;
     add(&b, "\0\0\0x\0", 5);
     expect_bad(&b, b.len, "padding", (int64_t)n + 3);
@@ -279,7 +279,7 @@ static void garbage_behind(void) {
     expect_bad(&b, b.len, "incorrect header check", -1);
     b.len = n;
     add_zstd(&b, text, TEXT_LEN);
-    expect_bad(&b, b.len, "no gzip member", (int64_t)n);
+    expect_bad(&b, b.len, "is no gzip member", (int64_t)n);
     b.len = 0;
     add_zstd(&b, text, TEXT_LEN);
     add(&b, "garbage", 7);

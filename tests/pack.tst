@@ -1,0 +1,53 @@
+# vn-pack. Columns of the helper "tokens": batch, record, id, status, tokens, text.
+
+# ---- options
+help | 0 | vn-pack --help >help && grep -q -- --max-tokens help && grep -q 'too long' help
+version | 0 | vn-pack --version | grep -q '^vn-pack [0-9]'
+no-vocabulary | 2 | vn-pack </dev/null
+model-and-vocabulary | 2 | vn-pack -m x --vocab esm2 </dev/null
+refused-options | 0 | for o in '--vocab dna' '--max-tokens 0' '--max-tokens 8x' '--max-tokens=' '--max-tokens 1G' '--window 0' '--window -1' '--max-length -1' '--max-length 1.5' '--long keep_it' '--long refuse' '--long truncate' '--unknown' '-t 0'; do vn-pack --vocab esm2 $o </dev/null >out 2>err; [ $? = 2 ] && [ -s err ] && ! [ -s out ] || { echo "$o"; exit 1; }; done
+suffixes | 0 | vn-pack --vocab esm2 --max-tokens 8k --window 1Ki </dev/null | $B/tests/tokens
+stdin-is-a-terminal | 2 | type script >/dev/null || { echo 'skip: no script(1)'; exit 2; }; script -qec 'vn-pack --vocab esm2 -o x' /dev/null </dev/null
+stdout-is-a-terminal | 2 | type script >/dev/null || { echo 'skip: no script(1)'; exit 2; }; echo '>a' >x.fa; script -qec 'vn-pack --vocab esm2 x.fa' /dev/null </dev/null
+
+# ---- input
+rows | 0 | printf '>a one\nMKT\n>b\n\n>c\nAJ*<mask>k\nW\n' | vn-pack --vocab esm2 -q | $B/tests/tokens
+fastq | 0 | printf '@a one\nMKT\n+\nIII\n@b\n\n+\n\n' | vn-pack --vocab esm2 | $B/tests/tokens
+silent-success | 0 | printf '>a\nMKT\n>b\n' | vn-pack --vocab esm2 2>err >/dev/null && ! [ -s err ]
+empty-input | 0 | : >e.fa; vn-pack --vocab esm2 e.fa 2>err >out && ! [ -s err ] && $B/tests/tokens out >rows && ! [ -s rows ] && vn-pack -v --vocab esm2 e.fa 2>&1 >/dev/null | grep "'e.fa' has no records" >/dev/null
+stdin-file-dash | 0 | $B/tests/mkfasta protein 300 >x.fa; vn-pack --no-provenance --vocab esm2 x.fa >a; vn-pack --no-provenance --vocab esm2 <x.fa >b; cat x.fa | vn-pack --no-provenance --vocab esm2 - >c; vn-pack --no-provenance --vocab esm2 -o d x.fa; cmp a b && cmp a c && cmp a d
+compressed-equals-plain | 0 | $B/tests/mkfasta protein 3000 >x.fa; vn-pack --no-provenance --vocab esm2 x.fa >want; head -n 5000 x.fa >1; tail -n +5001 x.fa >2; (gzip -c 1; gzip -c 2) >x.gz; (bgzip -c 1; bgzip -c 2) >x.bgz; (zstd -qc 1; zstd -qc --check 2) >x.zst; for f in x.gz x.bgz x.zst; do vn-pack --no-provenance --vocab esm2 $f | cmp - want || exit 1; cat $f | vn-pack --no-provenance --vocab esm2 | cmp - want || exit 1; done
+crlf-and-layout-equal-plain | 0 | $B/tests/mkfasta protein 300 >x.fa; vn-pack --no-provenance --vocab esm2 x.fa >want; sed 's/$/\r/' x.fa >crlf.fa; sed 's/^>/\n>/' x.fa >blank.fa; head -c -1 x.fa >open.fa; sed '/^>/!s/./& /g' x.fa >spaced.fa; sed '/^>/!y/ACDEFGHIKLMNPQRSTVWY/acdefghiklmnpqrstvwy/' x.fa >lower.fa; for f in crlf blank open spaced lower; do vn-pack --no-provenance --vocab esm2 $f.fa | cmp - want || { echo $f; exit 1; }; done
+several-files | 0 | $B/tests/mkfasta protein 300 >x.fa; n=$(grep -n '^>' x.fa | cut -d: -f1 | sed -n 150p); head -n $((n - 1)) x.fa >1; tail -n +$n x.fa | gzip >2.gz; vn-pack --no-provenance --vocab esm2 x.fa >want; : >e; vn-pack --no-provenance --vocab esm2 1 e 2.gz | cmp - want && cat 1 | vn-pack --no-provenance --vocab esm2 - 2.gz | cmp - want
+fasta-and-fastq-files | 0 | printf '>a\nMKT\n' >1; printf '@b\nACD\n+\nIII\n' >2; vn-pack --vocab esm2 1 2 | $B/tests/tokens
+missing-file | 66 | vn-pack --vocab esm2 nowhere.fa
+missing-second-file | 66 | echo '>a' >1; vn-pack --vocab esm2 -o out 1 nowhere.fa; rc=$?; [ "$(echo *)" = 1 ] && exit $rc
+directory | 66 | vn-pack --vocab esm2 .
+bad-files | 0 | cd $T/bad/seq; for f in *.*; do [ $f = make.sh ] && continue; vn-pack --vocab esm2 $f 2>&1 >/dev/null; echo "  status $?"; done
+bad-file-leaves-nothing | 65 | vn-pack --vocab esm2 -o out $T/bad/seq/digit.fa; rc=$?; [ -z "$(ls)" ] && exit $rc
+cut-anywhere | 0 | $B/tests/mkfasta short 40 >x.fa; gzip -k x.fa; bgzip -c x.fa >x.bgz; zstd -qk x.fa; for f in x.fa.gz x.bgz x.fa.zst; do size=$(stat -c %s $f); for n in 1 2 3 4 17 18 19 100 500 $((size / 2)) $((size - 28)) $((size - 9)) $((size - 1)); do head -c $n $f | vn-pack --vocab esm2 >/dev/null 2>err; [ $? = 65 ] || { echo "$f $n"; exit 1; }; done; done
+second-file-damaged | 65 | printf '>a\nMKT\n' >1; vn-pack --vocab esm2 1 $T/bad/seq/cut.fa.gz | ( ! $B/tests/tokens 2>/dev/null )
+fuzz | 0 | printf '>a x\nMKT<mask>A-.*\n\n>b\nMM\n' >g.fa; printf '@a x\nMKT\n+\nIII\n@b\nA\n+b\nI\n' >g.fq; $B/tests/fuzz_fastx -m 1000 g.fa g.fq $T/bad/seq/*.*
+
+# ---- length
+keep | 0 | printf '>a\nMKTAYI\n>b\nMK\n' | vn-pack --vocab esm2 --max-length 3 | $B/tests/tokens
+truncate | 0 | printf '>a\nM<mask>TAYI\n>b\nMK\n>c\nMKT\n>d\n' | vn-pack --vocab esm2 --max-length 3 --long truncate -q | $B/tests/tokens
+refuse | 0 | printf '>a\nMKTAYI\n>b\nMK\n>c\nMKT\n>d\n' | vn-pack --vocab esm2 --max-length 3 --long refuse -q | $B/tests/tokens
+warnings | 0 | printf '>a\nMKTAYI\n>b\n*J\n' >x; vn-pack --vocab esm2 --max-length 3 --long truncate x 2>&1 >/dev/null; vn-pack --vocab esm2 --max-length 3 --long refuse x 2>&1 >/dev/null; vn-pack -q --vocab esm2 --max-length 3 --long refuse x 2>&1 >/dev/null
+longer-than-a-batch | 0 | (echo '>long'; yes MKTAYIAKQR | head -n 300000; echo '>short'; echo MKT) | vn-pack --vocab esm2 >x; $B/tests/tokens x | cut -f 1-5; $B/tests/tokens -b x
+huge-id | 0 | (printf '>'; head -c 1000000 /dev/zero | tr '\0' x; printf ' words\nMKT\n') | vn-pack --vocab esm2 | $B/tests/tokens | awk '{print length($3), $4, $5}'
+
+# ---- packing
+batches-in-budget | 0 | $B/tests/mkfasta short 2000 | vn-pack --vocab esm2 --max-tokens 1000 | $B/tests/tokens -b | awk '$2 > 1000 {bad = 1} $2 < 900 {low++} {n += $1} END {exit bad || low > 1 || n != 2000}'
+window-of-one-keeps-the-order | 0 | $B/tests/mkfasta short 100 | vn-pack --vocab esm2 --window 1 | $B/tests/tokens | awk '$1 != NR - 1 || $2 != NR - 1 {exit 1}'
+window-bounds-displacement | 0 | $B/tests/mkfasta short 3000 | vn-pack --vocab esm2 --window 100 --max-tokens 2000 | $B/tests/tokens | awk '{d = NR - 1 - $2; if (d >= 200 || d <= -200) exit 1} END {exit NR != 3000}'
+threads-change-nothing | 0 | $B/tests/mkfasta protein 3000 >x.fa; vn-pack --no-provenance -t 1 --vocab esm2 x.fa >a; vn-pack --no-provenance -t 4 --vocab esm2 x.fa | cmp - a
+summary | 0 | printf '>a\nMKTAY*\n>b\n>c\nMK\n' | vn-pack -v --vocab esm2 --max-length 2 --long refuse --max-tokens 4 2>&1 >/dev/null | sed 's/; [0-9.]* s, .*/; SPEED/'
+memory-is-bounded | 0 | case $B in *san*) echo 'skip: sanitizers keep memory'; exit 0;; esac; $B/tests/mkfasta protein 5000 >1.fa; for i in 1 2 3 4 5 6 7 8 9 10; do cat 1.fa; done >10.fa; for f in 1 10; do $B/tests/child --rss rss -- vn-pack --vocab esm2 $f.fa >/dev/null; gzip -c $f.fa | $B/tests/child --rss rssz -- vn-pack --vocab esm2 >/dev/null; done; awk 'NR == 1 {a = $1} END {exit $1 > 1.05 * a}' rss && awk 'NR == 1 {a = $1} END {exit $1 > 1.05 * a}' rssz
+
+# ---- models
+model | 0 | $B/tests/mkmodel m; printf '>a\nMKT\n' >x.fa; vn-pack -m m x.fa >a && $B/tests/tokens a && grep -qa tokens_for a && VN_MODELS=/nowhere:$PWD vn-pack -m m x.fa | cmp - a
+model-missing | 66 | vn-pack -m nowhere </dev/null
+model-of-another-kind | 65 | $B/tests/mkmodel m; sed -i 's/"esm"/"bert"/' m/config.json; vn-pack -m m </dev/null
+model-with-another-vocabulary | 65 | $B/tests/mkmodel m; printf 'a\nb\n' >m/vocab.txt; vn-pack -m m </dev/null
+model-without-weights | 0 | $B/tests/mkmodel m; rm -f m/model*; vn-pack -m m </dev/null >/dev/null
