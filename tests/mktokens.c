@@ -1,13 +1,13 @@
 /* mktokens - writes a tokens stream from its arguments, also such as vn-pack never writes.
  *
- *   mktokens [--vocabulary V] [--kind K] [--status] [--wide] [--null] [--taken]
+ *   mktokens [--vocabulary V] [--kind K] [--status] [--wide] [--null] [--taken] [--rows]
  *            [--seed N] RECORD...
  *
  * A RECORD is "0,20,5,2" (token ids), "N" (N random tokens between <cls> and <eos>, N >= 3),
  * "-" (no tokens) or "/" (begins a new batch); ":WORD" at its end is its status. Columns: id,
  * record, tokens, status (with --status), sample (int32, to be carried along). --wide writes
  * uint32 tokens, --null makes the first row of tokens null, --taken adds a column
- * "embedding", --kind and --vocabulary say what the stream claims to be (tokens, esm2; no
+ * "embedding", --rows gives embeddings of width 1 instead of tokens, --kind and --vocabulary say what the stream claims to be (tokens, esm2; no
  * vocabulary for "none"). */
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 
 static struct vn_error err;
 static uint32_t state = 1;
-static bool wide, null_row, with_status, taken;
+static bool wide, null_row, with_status, taken, as_rows;
 
 static void check(int rc) {
     if (rc < 0) {
@@ -54,6 +54,18 @@ static int64_t parse(const char *text, uint32_t *out) {
     return n;
 }
 
+/* Appends a list of fixed size lists of one float: the tokens as numbers. */
+static int add_rows(struct vn_builder *c, const uint32_t *tokens, int64_t n) {
+    static float values[1 << 20];
+    const int32_t offsets[2] = {0, (int32_t)n};
+    struct vn_column one = {{{.length = 1, .offsets = offsets},
+                             {.length = n},
+                             {.length = n, .values = values}}};
+    for (int64_t i = 0; i < n; i++)
+        values[i] = (float)tokens[i];
+    return vn_builder_append(c, &one, 0, 1, &err);
+}
+
 static void add_record(struct vn_builder *c, const char *arg, uint64_t record) {
     static uint32_t tokens[1 << 20];
     static uint16_t narrow[1 << 20];
@@ -67,7 +79,9 @@ static void add_record(struct vn_builder *c, const char *arg, uint64_t record) {
     int len = snprintf(id, sizeof id, "r%llu", (unsigned long long)record);
     check(vn_builder_add_bytes(&c[0], id, (size_t)len, &err));
     check(vn_builder_add_value(&c[1], &record, &err));
-    if (null_row && record == 0)
+    if (as_rows)
+        check(add_rows(&c[2], tokens, n));
+    else if (null_row && record == 0)
         check(vn_builder_add_null(&c[2], &err));
     else
         check(vn_builder_add_list(&c[2], wide ? (const void *)tokens : narrow, n, &err));
@@ -110,12 +124,16 @@ int main(int argc, char **argv) {
             wide = true;
         else if (!strcmp(o, "null"))
             null_row = true;
+        else if (!strcmp(o, "rows"))
+            as_rows = true;
         else if (!strcmp(o, "taken"))
             taken = true;
         else
             return 2;
     }
     const enum vn_type list[] = {VN_LIST, wide ? VN_UINT32 : VN_UINT16};
+    const enum vn_type rows[] = {VN_LIST, VN_FIXED_LIST, VN_FLOAT32};
+    const int32_t sizes[] = {0, 1, 0};
     struct vn_builder c[MAX_COLUMNS];
     struct vn_schema s;
     struct vn_sink *sink;
@@ -124,7 +142,10 @@ int main(int argc, char **argv) {
     vn_schema_init(&s, vn_kind_of(kind));
     check(vn_schema_add_flat(&s, "id", VN_UTF8, &err));
     check(vn_schema_add_flat(&s, "record", VN_UINT64, &err));
-    check(vn_schema_add(&s, "tokens", list, NULL, 2, null_row, &err));
+    if (as_rows)
+        check(vn_schema_add(&s, "embedding", rows, sizes, 3, false, &err));
+    else
+        check(vn_schema_add(&s, "tokens", list, NULL, 2, null_row, &err));
     check(vn_schema_add_flat(&s, "sample", VN_INT32, &err));
     if (with_status)
         check(vn_schema_add_flat(&s, "status", VN_UTF8, &err));
