@@ -176,6 +176,10 @@ struct vn_totals vn_reader_totals(const struct vn_reader *r) {
     return r->all;
 }
 
+uint64_t vn_reader_bytes(const struct vn_reader *r) {
+    return r->at;
+}
+
 const char *vn_reader_name(const struct vn_reader *r) {
     return r->source->name;
 }

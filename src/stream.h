@@ -42,6 +42,7 @@ int vn_reader_next(struct vn_reader *r, struct vn_batch *b, struct vn_error *err
 
 /* What has been read so far, all concatenated streams together. */
 struct vn_totals vn_reader_totals(const struct vn_reader *r);
+uint64_t vn_reader_bytes(const struct vn_reader *r);   /* of the input, so far */
 const char *vn_reader_name(const struct vn_reader *r); /* of the source, for messages */
 void vn_reader_close(struct vn_reader *r);             /* NULL is legal */
 

@@ -46,6 +46,9 @@ static inline void gen_schema(struct vn_schema *s, enum vn_kind kind) {
     vn_schema_init(s, kind);
     if (kind == VN_KIND_OTHER) {
         s->kind = VN_KIND_SCORES; /* a kind has to be said */
+        gen_must(vn_schema_add_flat(s, "id", VN_UTF8, &err), &err);
+        gen_must(vn_schema_add_flat(s, "record", VN_UINT64, &err), &err);
+        gen_must(vn_schema_add_flat(s, "label", VN_UTF8, &err), &err);
         for (int t = VN_BOOL; t <= VN_FIXED_BINARY; t++) {
             snprintf(name, sizeof name, "c%d", t);
             gen_chain(s, name, t, 0, 0, t == VN_FIXED_BINARY ? 3 : 0, 0, 1, t % 2);
