@@ -1,0 +1,31 @@
+/* import.h - makes a model directory (model.h, head.h) of the files people have.
+ *
+ *   fair-esm's ESM-2 .pt                  tensors renamed, config.json written
+ *   a Hugging Face directory              pytorch_model.bin (or shards), or safetensors
+ *   VirNucPro's .pth, or a state dict     linear layers, batch norms folded into them
+ *
+ * What is written is opened again and checked as a user of it would, before it gets its
+ * name. */
+#ifndef VN_IMPORT_H
+#define VN_IMPORT_H
+
+#include <stdbool.h>
+
+#include "safetensors.h"
+
+struct vn_import_options {
+    enum vn_dtype type; /* of the float tensors: VN_F32, VN_F16, or VN_OTHER to keep theirs */
+    const char *labels; /* of a head's classes, "a,b"; NULL for "others,virus" */
+    int64_t chunk;      /* length of the chunks that a head was trained on; 0 leaves it out */
+    bool force;         /* replace the files of an existing directory */
+    void (*note)(void *ctx, const char *line); /* told what was done; may be NULL */
+    void *ctx;
+};
+
+/* Writes `dir` from the file or directory `source`. VN_EUSAGE when dir exists and force is
+ * not set; the status of what is wrong with the source; VN_EWRITE. On failure nothing is
+ * left, and nothing of an existing directory is changed. */
+int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
+              struct vn_error *err) VN_NODISCARD;
+
+#endif

@@ -1,0 +1,289 @@
+/* Opening models: names, layouts, configuration, and every refusal by name. */
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "model.h"
+#include "num.h"
+
+static void make(const char *options) {
+    char command[4096];
+    snprintf(command, sizeof command, "rm -rf m && %s/tests/mkmodel %s m", getenv("B"),
+             options);
+    if (system(command) != 0)
+        CHECK(!"mkmodel failed");
+}
+
+static char *slurp(const char *path) {
+    static char text[1 << 20];
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    text[n] = 0;
+    if (f)
+        fclose(f);
+    return text;
+}
+
+static void spit(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    fputs(text, f);
+    fclose(f);
+}
+
+static struct vn_model *open_model(const char *name) {
+    struct vn_model *m;
+    struct vn_error err;
+    if (vn_model_open(name, &m, &err) != VN_OK)
+        printf("# %s\n", err.msg);
+    CHECK(m);
+    return m;
+}
+
+/* The message with which "m" is refused; status must be VN_EDATA. */
+static const char *refusal(void) {
+    static struct vn_error err;
+    struct vn_model *m;
+    err.msg[0] = 0;
+    CHECK_INT(vn_model_open("m", &m, &err), VN_EDATA);
+    vn_model_close(m);
+    return err.msg;
+}
+
+static void check_message(const char *found, const char *wanted) {
+    if (!strstr(found, wanted))
+        printf("# '%s' lacks '%s'\n", found, wanted);
+    CHECK(strstr(found, wanted));
+}
+
+static void layouts(void) {
+    static const struct {
+        const char *options;
+        bool stored;
+    } cases[] = {{"--layers 3 --width 48 --heads 2 --ffn 100", true},
+                 {"--layers 3 --width 48 --heads 2 --ffn 100 --no-prefix", true},
+                 {"--layers 3 --width 48 --heads 2 --ffn 100 --shard 4 --type bf16", true},
+                 {"--layers 3 --width 48 --heads 2 --ffn 100 --no-inv-freq", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make(cases[i].options);
+        struct vn_model *m = open_model("./m/");
+        if (!m)
+            continue;
+        const struct vn_model_config *c = &m->config;
+        CHECK_STR(m->name, "m");
+        CHECK(c->n_layers == 3 && c->d_model == 48 && c->n_heads == 2 && c->d_head == 24 &&
+              c->d_ffn == 100 && c->n_vocab == 33 && c->mask_token == 32 && c->pad_token == 1);
+        CHECK(c->token_dropout && c->norm_eps == 1e-5f);
+        CHECK_INT(m->inv_freq_stored, cases[i].stored);
+        for (int k = 0; k < 12; k++)
+            CHECK(fabs(m->inv_freq[k] - pow(10000, -k / 12.0)) <
+                  (cases[i].stored ? 0.005 : 1e-7) * m->inv_freq[k] + 1e-7);
+        /* 33 D, 12 D^2 + ... as the layout says: D = 48, F = 100 */
+        int64_t layer = 4 * (48 * 48 + 48) + 2 * 48 * 100 + 100 + 48 + 4 * 48;
+        CHECK_INT(vn_model_parameters(m), 33 * 48 + 2 * 48 + 3 * layer);
+        CHECK(m->esm2[2].fc2_w->shape[1] == 100 && strstr(m->esm2[2].fc2_w->name,
+                                                          "encoder.layer.2.output.dense.weight"));
+        CHECK(strstr(m->esm2[1].norm1_w->name, "1.attention.LayerNorm.weight"));
+        CHECK(strlen(m->sha256) == 64);
+        vn_model_close(m);
+    }
+}
+
+static void found_by_name(void) {
+    struct vn_error err;
+    struct vn_model *m;
+    make("");
+    CHECK(system("mkdir -p shelf/a shelf/b && cp -r m shelf/b/esm2_t2_UR50D && "
+                 "mkdir shelf/a/esm2_t2_UR50D") == 0);
+    unsetenv("VN_MODELS");
+    CHECK_INT(vn_model_open("esm2_t2", &m, &err), VN_ENOINPUT);
+    check_message(err.msg, "$VN_MODELS is not set");
+    setenv("VN_MODELS", "nowhere::shelf/a:shelf/b", 1);
+    m = open_model("esm2_t2_UR50D"); /* a has the directory, but nothing in it */
+    CHECK(m && !strcmp(m->dir, "shelf/b/esm2_t2_UR50D"));
+    vn_model_close(m);
+    m = open_model("esm2_t2");
+    CHECK(m && !strcmp(m->name, "esm2_t2_UR50D"));
+    vn_model_close(m);
+    CHECK_INT(vn_model_open("esm2_t3", &m, &err), VN_ENOINPUT);
+    check_message(err.msg, "nowhere::shelf/a:shelf/b");
+    CHECK_INT(vn_model_open("", &m, &err), VN_ENOINPUT);
+    CHECK_INT(vn_model_open("/esm2_t2", &m, &err), VN_ENOINPUT);
+    unsetenv("VN_MODELS");
+    if (chdir("m") == 0) {
+        m = open_model(".");
+        CHECK(m && !strcmp(m->name, "m"));
+        vn_model_close(m);
+        CHECK(chdir("..") == 0);
+    }
+}
+
+/* config.json with one member replaced. */
+static void configs(void) {
+    static const struct {
+        const char *old, *new, *message;
+    } cases[] = {
+        {"\"model_type\": \"esm\"", "\"model_type\": \"bert\"", "\"bert\", expected \"esm\""},
+        {"\"rotary\"", "\"absolute\"", "'position_embedding_type' is \"absolute\""},
+        {"\"position_embedding_type\"", "\"x\"", "'position_embedding_type' is missing"},
+        {"\"emb_layer_norm_before\": false", "\"emb_layer_norm_before\": true",
+         "'emb_layer_norm_before' is true, expected false"},
+        {"\"is_folding_model\": false", "\"is_folding_model\": true", "'is_folding_model'"},
+        {"\"is_folding_model\": false", "\"is_decoder\": true", "'is_decoder'"},
+        {"\"is_folding_model\": false", "\"add_cross_attention\": true", "'add_cross_attention'"},
+        {"\"is_folding_model\": false", "\"is_folding_model\": 0", "expected true or false"},
+        {"\"is_folding_model\": false", "\"rope_theta\": 20000.0", "'rope_theta' is 20000"},
+        {"\"gelu\"", "\"relu\"", "'hidden_act' is \"relu\""},
+        {"\"hidden_size\": 32", "\"hidden_size\": 33", "33 is not a multiple"},
+        {"\"hidden_size\": 32", "\"hidden_size\": \"32\"", "'hidden_size' is \"32\""},
+        {"\"hidden_size\": 32", "\"hidden_size\": 32.0", "'hidden_size' is 32"},
+        {"\"hidden_size\": 32", "\"hidden_size\": 64", "has shape [33, 32], expected [33, 64]"},
+        {"\"num_attention_heads\": 2", "\"num_attention_heads\": 4", "attention_heads is 8"},
+        {"\"num_attention_heads\": 2", "\"num_attention_heads\": 0", "from 1 to"},
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3",
+         "'esm.encoder.layer.2.attention.LayerNorm.weight' is missing"},
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": -1", "from 1 to"},
+        {"\"intermediate_size\": 128", "\"intermediate_size\": 127",
+         "'esm.encoder.layer.0.intermediate.dense.weight' has shape [128, 32], expected [127, 32]"},
+        {"\"vocab_size\": 33", "\"vocab_size\": 32", "'vocab_size' is 32"},
+        {"\"vocab_size\": 33", "\"vocab_size\": 34", "expected [34, 32]"},
+        {"\"mask_token_id\": 32", "\"mask_token_id\": 33", "mask_token_id 33"},
+        {"\"pad_token_id\": 1", "\"pad_token_id\": null", "'pad_token_id' is null"},
+        {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": -1", "'layer_norm_eps' is -1"},
+        {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": true", "'layer_norm_eps' is true"},
+        {"\"token_dropout\": true", "\"token_dropout\": 1", "'token_dropout' is 1"},
+        {"\"token_dropout\": true", "\"vocab_size\": 33, \"token_dropout\": true", "duplicate"},
+        {"{\n", "[\n", "not valid JSON"}};
+    make("");
+    char good[4096], bad[8192];
+    snprintf(good, sizeof good, "%s", slurp("m/config.json"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *at = strstr(good, cases[i].old);
+        CHECK(at);
+        snprintf(bad, sizeof bad, "%.*s%s%s", (int)(at - good), good, cases[i].new,
+                 at + strlen(cases[i].old));
+        spit("m/config.json", bad);
+        check_message(refusal(), cases[i].message);
+        CHECK(strstr(refusal(), "m"));
+    }
+    spit("m/config.json", good);
+    vn_model_close(open_model("m"));
+    /* what newer writers add, and what may be left out */
+    const char *at = strstr(good, "\"hidden_act\": \"gelu\"");
+    snprintf(bad, sizeof bad, "%.*s\"rope_theta\": 10000.0%s", (int)(at - good), good,
+             at + strlen("\"hidden_act\": \"gelu\""));
+    spit("m/config.json", bad);
+    vn_model_close(open_model("m"));
+}
+
+static void vocabularies(void) {
+    make("");
+    char good[200], bad[400];
+    snprintf(good, sizeof good, "%s", slurp("m/vocab.txt"));
+    snprintf(bad, sizeof bad, "%s\n", good);
+    spit("m/vocab.txt", bad);
+    vn_model_close(open_model("m"));
+    snprintf(bad, sizeof bad, "%s\nJ\n", good);
+    spit("m/vocab.txt", bad);
+    check_message(refusal(), "not the vocabulary of ESM-2: it differs at byte 94");
+    snprintf(bad, sizeof bad, "%s", good);
+    bad[24] = 'A'; /* L */
+    spit("m/vocab.txt", bad);
+    check_message(refusal(), "differs at byte 24");
+    spit("m/vocab.txt", "");
+    check_message(refusal(), "differs at byte 0");
+    unlink("m/vocab.txt");
+    vn_model_close(open_model("m"));
+}
+
+/* model.safetensors rewritten with tensor number `which` changed by `change`. */
+static void rewrite(const char *which, void (*change)(struct vn_tensor *t)) {
+    struct vn_tensors *t;
+    struct vn_error err;
+    static struct vn_tensor all[400];
+    CHECK_INT(vn_tensors_open_file("good.safetensors", &t, &err), VN_OK);
+    int64_t n = vn_tensors_count(t);
+    bool found = false;
+    for (int64_t i = 0; i < n; i++) {
+        all[i] = *vn_tensors_at(t, i);
+        if (!strcmp(all[i].name, which)) {
+            change(&all[i]);
+            found = true;
+        }
+    }
+    CHECK(found);
+    CHECK_INT(vn_safetensors_write("m/model.safetensors", all, n, &err), VN_OK);
+    vn_tensors_close(t);
+}
+
+static void renamed(struct vn_tensor *t) {
+    t->name = "elsewhere";
+}
+static void transposed(struct vn_tensor *t) {
+    int64_t x = t->shape[0];
+    t->shape[0] = t->shape[1];
+    t->shape[1] = x;
+}
+static void flattened(struct vn_tensor *t) {
+    t->shape[0] *= t->shape[1];
+    t->n_dims = 1;
+}
+static void integers(struct vn_tensor *t) {
+    t->type = VN_I32;
+}
+static float other_frequencies[8] = {1, 0.3f, 0.1f, 0.03f, 0.01f, 0.003f, 0.001f, 0.0003f};
+static void frequencies(struct vn_tensor *t) {
+    t->data = other_frequencies;
+}
+
+static void tensors(void) {
+    static const struct {
+        const char *name;
+        void (*change)(struct vn_tensor *);
+        const char *message;
+    } cases[] = {
+        {"esm.embeddings.word_embeddings.weight", renamed,
+         "'embeddings.word_embeddings.weight' is missing"},
+        {"esm.encoder.emb_layer_norm_after.bias", renamed, "is missing"},
+        {"esm.encoder.layer.1.output.dense.bias", renamed, "is missing"},
+        {"esm.encoder.layer.1.output.dense.weight", transposed,
+         "'esm.encoder.layer.1.output.dense.weight' has shape [128, 32], expected [32, 128]"},
+        {"esm.encoder.layer.0.attention.self.key.weight", flattened,
+         "has shape [1024], expected [32, 32]"},
+        {"esm.encoder.layer.0.attention.self.key.bias", integers, "not of type F32"},
+        {"esm.encoder.layer.1.attention.self.rotary_embeddings.inv_freq", frequencies,
+         "differs from that of another layer"}};
+    make("");
+    CHECK(rename("m/model.safetensors", "good.safetensors") == 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rewrite(cases[i].name, cases[i].change);
+        check_message(refusal(), cases[i].message);
+        check_message(refusal(), "model 'm'");
+    }
+    other_frequencies[3] = NAN;
+    rewrite("esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq", frequencies);
+    check_message(refusal(), "not finite");
+    unlink("m/model.safetensors");
+    struct vn_model *m;
+    struct vn_error err;
+    CHECK_INT(vn_model_open("m", &m, &err), VN_ENOINPUT);
+}
+
+/* The values are what the documented generator gives: bytes of this file never change. */
+static void mkmodel_is_fixed(void) {
+    make("--layers 1 --width 16 --heads 1 --seed 7");
+    struct vn_model *m = open_model("m");
+    CHECK_STR(m ? m->sha256 : "",
+              "01026d8905eeda6491f5469aa2bafbe9c9f550f32fecb5297733dc200cd53273");
+    vn_model_close(m);
+}
+
+int main(void) {
+    TEST(layouts);
+    TEST(found_by_name);
+    TEST(configs);
+    TEST(vocabularies);
+    TEST(tensors);
+    TEST(mkmodel_is_fixed);
+    return check_done();
+}
