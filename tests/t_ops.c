@@ -1,8 +1,8 @@
 /* t_ops.c - every operation of every backend against the reference.
  *
- *   t_ops            checks: accuracy, guard bands, exactness, batch invariance
- *   t_ops perf       speed of each operation on the shapes of real models
- *   t_ops support    which backends and precisions are here */
+ *   t_ops                  checks: accuracy, guard bands, exactness, batch invariance
+ *   t_ops perf [BACKEND]   speed of each operation on the shapes of real models
+ *   t_ops support          which backends and precisions are here */
 #include "ops.h"
 
 #include <time.h>
@@ -518,9 +518,9 @@ static void perf_model(const char *subject, int64_t d, int heads, int64_t n) {
     perf_norm(subject, n, d);
 }
 
-static int perf(void) {
+static void perf(const char *only) {
     for (int i = 0; i < N_SUBJECTS; i++) {
-        if (!open_now[i])
+        if (!open_now[i] || (only && strcmp(only, subjects[i].name) != 0))
             continue;
         timed = open_now[i];
         printf("# %s: %s\n", subjects[i].name, timed->device);
@@ -528,14 +528,12 @@ static int perf(void) {
         perf_model(subjects[i].name, 640, 20, 2048);
         perf_model(subjects[i].name, 1280, 20, 2048);
     }
-    return 0;
 }
 
-static int support(void) {
+static void support(void) {
     for (int i = 0; i < N_SUBJECTS; i++)
         printf("%-13s %-4s %s\n", subjects[i].name, act_name(),
                open_now[i] ? open_now[i]->device : why[i]);
-    return 0;
 }
 
 static void test(void) {
@@ -569,7 +567,7 @@ int main(int argc, char **argv) {
             if ((opened[i] = open_subject(&subjects[i], act, &open_now[i], &err)))
                 snprintf(why[i], sizeof why[i], "%.200s", err.msg);
         if (!strcmp(mode, "perf"))
-            perf();
+            perf(argc > 2 ? argv[2] : NULL);
         else if (!strcmp(mode, "support"))
             support();
         else

@@ -1,0 +1,238 @@
+/* cpu_vec.h - vectors of floats of the instruction set that a file is compiled for.
+ *
+ * AVX-512, AVX2 with FMA and F16C, or GCC's vector types on anything; VN_CPU_GENERIC asks
+ * for the last. A set gives
+ *   LANES   floats in a vector
+ *   ROWS    rows of x, or queries, that are computed together: the register block
+ *   KEYS    vectors of keys that are computed together with them
+ *   v_fma, v_max (the second operand if one is NaN), v_hmax, v_hsum, v_to_f16
+ * and the rest is written on them. A value is always computed by the same instructions
+ * whatever stands beside it: loops have no separate tails, vectors are filled up. */
+#ifndef VN_CPU_VEC_H
+#define VN_CPU_VEC_H
+
+#include <string.h>
+
+#include "dtype.h"
+#include "num.h"
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+#if defined(__AVX512F__) && !defined(VN_CPU_GENERIC)
+
+#include <immintrin.h>
+
+#define LANES 16
+#define ROWS 8
+#define KEYS 3
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+
+INLINE vf v_fma(vf a, vf b, vf c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+INLINE vf v_max(vf a, vf b) {
+    return _mm512_max_ps(a, b);
+}
+INLINE float v_hmax(vf v) {
+    return _mm512_reduce_max_ps(v);
+}
+INLINE float v_hsum(vf v) {
+    return _mm512_reduce_add_ps(v);
+}
+INLINE vh v_to_f16(vf v) {
+    return (vh)_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+}
+
+#elif defined(__AVX2__) && !defined(VN_CPU_GENERIC)
+
+#include <immintrin.h>
+
+#define LANES 8
+#define ROWS 4
+#define KEYS 2
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+
+INLINE vf v_fma(vf a, vf b, vf c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+INLINE vf v_max(vf a, vf b) {
+    return _mm256_max_ps(a, b);
+}
+INLINE float v_hmax(vf v) {
+    __m128 a = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
+}
+INLINE float v_hsum(vf v) {
+    __m128 a = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+INLINE vh v_to_f16(vf v) {
+    return (vh)_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+}
+
+#else
+
+#define LANES 4
+#define ROWS 4
+#define KEYS 2
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+
+INLINE vf v_fma(vf a, vf b, vf c) {
+    return a * b + c;
+}
+INLINE vf v_max(vf a, vf b) {
+    vf m;
+    for (int i = 0; i < LANES; i++)
+        m[i] = a[i] > b[i] ? a[i] : b[i];
+    return m;
+}
+INLINE float v_hmax(vf v) {
+    float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
+    return a > b ? a : b;
+}
+INLINE float v_hsum(vf v) {
+    return (v[0] + v[1]) + (v[2] + v[3]);
+}
+INLINE vh v_to_f16(vf v) {
+    vh h;
+    for (int i = 0; i < LANES; i++)
+        h[i] = vn_f32_to_f16(v[i]);
+    return h;
+}
+
+#endif
+
+typedef float vfu __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint16_t vhu __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+
+/* ---- loads and stores; `n` of LANES elements where there is one ----------------------- */
+
+INLINE vf v_set1(float x) {
+    return x - (vf){0};
+}
+INLINE vf v_load(const float *p) {
+    return *(const vfu *)p;
+}
+INLINE void v_store(float *p, vf v) {
+    *(vfu *)p = v;
+}
+INLINE vf v_load_n(const float *p, int64_t n) {
+    float t[LANES] = {0};
+    memcpy(t, p, (size_t)n * sizeof *t);
+    return v_load(t);
+}
+INLINE void v_store_n(float *p, vf v, int64_t n) {
+    float t[LANES];
+    v_store(t, v);
+    memcpy(p, t, (size_t)n * sizeof *t);
+}
+INLINE vf v_from_bf16(vh h) {
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+INLINE vh v_to_bf16(vf v) {
+    vu u = (vu)v, nan = (vu)((u & 0x7fffffffu) > 0x7f800000u);
+    vu r = (u + 0x7fffu + ((u >> 16) & 1)) >> 16;
+    return __builtin_convertvector((nan & (u >> 16 | 0x40)) | (~nan & r), vh);
+}
+
+/* Lanes of an array of VN_F32 or VN_BF16 from element i on. */
+INLINE vf v_load_act(const void *p, enum vn_dtype act, int64_t i, int64_t n) {
+    if (act == VN_F32) {
+        const float *f = (const float *)p + i;
+        return n >= LANES ? v_load(f) : v_load_n(f, n);
+    }
+    const uint16_t *h = (const uint16_t *)p + i;
+    if (n >= LANES)
+        return v_from_bf16(*(const vhu *)h);
+    vh t = {0};
+    memcpy(&t, h, (size_t)n * sizeof *h);
+    return v_from_bf16(t);
+}
+INLINE void v_store_act(void *p, enum vn_dtype type, int64_t i, int64_t n, vf v) {
+    if (type == VN_F32) {
+        float *f = (float *)p + i;
+        if (n >= LANES)
+            v_store(f, v);
+        else
+            v_store_n(f, v, n);
+        return;
+    }
+    uint16_t *h = (uint16_t *)p + i;
+    vh t = type == VN_BF16 ? v_to_bf16(v) : v_to_f16(v);
+    memcpy(h, &t, (n >= LANES ? LANES : (size_t)n) * sizeof *h);
+}
+
+/* Zero in the lanes from n on. */
+INLINE vf v_keep(vf v, int64_t n) {
+    vi lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = i;
+    return (vf)((vi)v & (lane < (int32_t)n));
+}
+
+/* ---- functions ------------------------------------------------------------------------ */
+
+/* 2^x for x <= 0, relative error below 1e-7; 0 below -126; NaN stays NaN. */
+INLINE vf v_exp2(vf x) {
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    vf t = x + magic, f = x - (t - magic);
+    vf p = v_set1(1.5353598e-4f);
+    p = v_fma(p, f, v_set1(1.3398853e-3f));
+    p = v_fma(p, f, v_set1(9.618436e-3f));
+    p = v_fma(p, f, v_set1(5.5503324e-2f));
+    p = v_fma(p, f, v_set1(2.4022648e-1f));
+    p = v_fma(p, f, v_set1(6.9314718e-1f));
+    p = v_fma(p, f, v_set1(1.0f));
+    vf y = p * (vf)(((vu)t + 127u) << 23);
+    return (vf)((vi)y & ~(vi)(x < -126.0f));
+}
+
+/* x Phi(x), Phi(-a) = exp(-a^2 / 2) R(a) with R a polynomial in 1 / (1 + 0.225 a); absolute
+ * error below 3e-7, and below 1e-6 of the value where x > -3. NaN for NaN and infinity. */
+INLINE vf v_gelu(vf x) {
+    vf a = (vf)((vu)x & 0x7fffffffu);
+    vf t = 1.0f / v_fma(a, v_set1(0.225f), v_set1(1.0f));
+    vf p = v_set1(-0.07931853f);
+    p = v_fma(p, t, v_set1(0.31650624f));
+    p = v_fma(p, t, v_set1(-0.3107029f));
+    p = v_fma(p, t, v_set1(0.31667417f));
+    p = v_fma(p, t, v_set1(-0.03164125f));
+    p = v_fma(p, t, v_set1(0.11253333f));
+    p = v_fma(p, t, v_set1(0.08596475f));
+    p = v_fma(p, t, v_set1(0.08998436f));
+    vf tail = a * (v_exp2(a * a * -0.72134752f) * (p * t));
+    return v_max((vf){0}, x) - tail;
+}
+
+/* Transposes LANES x LANES: step s exchanges the off-diagonal blocks of side s. */
+INLINE void v_transpose(vf *r) {
+#pragma GCC unroll 8
+    for (int s = 1; s < LANES; s *= 2) {
+        vi lo, hi;
+#pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++) {
+            lo[l] = l & s ? LANES + l - s : l;
+            hi[l] = l & s ? LANES + l : l + s;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) {
+            if (i & s)
+                continue;
+            vf a = r[i], b = r[i + s];
+            r[i] = __builtin_shuffle(a, b, lo);
+            r[i + s] = __builtin_shuffle(a, b, hi);
+        }
+    }
+}
+
+#endif
