@@ -60,17 +60,20 @@ static void k_gelu(const float *x, void *y, enum vn_dtype type, int64_t n) {
 }
 
 /* ---- attention ------------------------------------------------------------------------ */
-/* q and k of a head are transposed into scratch [K, np], so that positions lie along the
- * vectors: rotation and scores need no sums across lanes. ROWS queries at a time get their
- * whole row of scores [ROWS, np], then softmax, then the product with v [n, kp]. */
+/* q and k of a head are transposed into scratch, [K, np], np positions filled up to whole
+ * vectors, so that positions lie along the lanes: neither rotation, nor scores, nor softmax,
+ * nor the product with v needs a sum across lanes. WIDE vectors of queries at a time get
+ * their scores with all keys, s [np, WIDE vectors], and from them their outputs. */
+
+#define BLOCK (WIDE * LANES) /* queries */
 
 INLINE int64_t round_up(int64_t n, int64_t to) {
     return (n + to - 1) / to * to;
 }
 
 static size_t k_attn_scratch(int64_t n, int d_head) {
-    int64_t np = round_up(n, LANES), kp = round_up(d_head, LANES);
-    return (size_t)(2 * np * d_head + n * kp + ROWS * np);
+    int64_t np = round_up(n, LANES);
+    return (size_t)(2 * np * d_head + n * d_head + np * BLOCK + d_head * BLOCK);
 }
 
 /* t [k, np] = transpose of rows [n, k], zeros from position n on. */
@@ -113,105 +116,130 @@ static void rotate(const struct vn_cpu_head *h, int64_t np, float scale, float *
     }
 }
 
-/* s [ROWS, np] at key j, nv vectors of keys: the products of ROWS queries with them. */
-INLINE void score_block(const float *q, const float *k, int d, int64_t np, float *s,
-                        const int nv) {
-    vf acc[ROWS][KEYS] = {{{0}}};
-    for (int c = 0; c < d; c++) {
-        vf kv[KEYS];
+/* to [ROWS] rows of nv vectors = sum over i < n of a_i[0..ROWS) b_i[nv vectors], times scale;
+ * row r, vector v starts from 0 and takes i in order, so that neither ROWS nor nv matter. */
+INLINE void outer_products(const float *a, int64_t a_step, const float *b, int64_t b_step,
+                           int64_t n, const vf *scale, float *to, int64_t to_step,
+                           const int nv) {
+    vf acc[ROWS][WIDE] = {{{0}}};
+    for (int64_t i = 0; i < n; i++) {
+        vf bv[WIDE];
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++)
-            kv[v] = v_load(k + c * np + v * LANES);
+            bv[v] = v_load(b + i * b_step + v * LANES);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
-            vf b = v_set1(q[c * np + r]);
+            vf x = v_set1(a[i * a_step + r]);
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++)
-                acc[r][v] = v_fma(b, kv[v], acc[r][v]);
+                acc[r][v] = v_fma(x, bv[v], acc[r][v]);
         }
     }
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++)
-            v_store(s + r * np + v * LANES, acc[r][v]);
+            v_store(to + r * to_step + v * LANES, acc[r][v] * scale[v]);
 }
 
-static void scores(const float *q, const float *k, int d, int64_t np, float *s) {
-    int64_t j = 0;
-    for (; j + KEYS * LANES <= np; j += KEYS * LANES)
-        score_block(q, k + j, d, np, s + j, KEYS);
-    for (; j < np; j += LANES)
-        score_block(q, k + j, d, np, s + j, 1);
+/* s [np, nv vectors] = scores of nv vectors of queries, in units of log 2, with all keys. */
+INLINE void scores(const struct vn_cpu_head *h, const float *q, const float *k, int64_t np,
+                   float *s, const int nv) {
+    vf one[WIDE];
+    for (int v = 0; v < nv; v++)
+        one[v] = v_set1(1);
+    for (int64_t j = 0; j < h->n; j += ROWS)
+        outer_products(k + j, np, q, np, h->d_head, one, s + j * nv * LANES, nv * LANES, nv);
 }
 
-/* Turns a row of scores, in units of log 2, into exponentials; returns 1 / their sum. */
-INLINE float softmax_row(float *s, int64_t n, int64_t np) {
-    for (int64_t j = n; j < np; j++)
-        s[j] = -3e38f; /* no key: becomes 0 */
-    vf max = v_load(s), sum = {0};
-    for (int64_t j = LANES; j < np; j += LANES)
-        max = v_max(max, v_load(s + j));
-    max = v_set1(v_hmax(max));
-    for (int64_t j = 0; j < np; j += LANES) {
-        vf p = v_exp2(v_load(s + j) - max);
-        v_store(s + j, p);
-        sum += p;
-    }
-    return 1.0f / v_hsum(sum);
-}
-
-/* Columns [c, c + nv vectors) of the outputs of ROWS queries, of which `rows` are stored. */
-INLINE void value_block(const struct vn_cpu_head *h, const float *s, int64_t np,
-                        const float *v, int64_t kp, const float *scale, int64_t q0,
-                        int64_t rows, int c, const int nv) {
-    vf acc[ROWS][2] = {{{0}}};
-    for (int64_t j = 0; j < h->n; j++) {
-        vf vv[2];
-#pragma GCC unroll 2
-        for (int i = 0; i < nv; i++)
-            vv[i] = v_load(v + j * kp + c + i * LANES);
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) {
-            vf p = v_set1(s[r * np + j]);
-#pragma GCC unroll 2
-            for (int i = 0; i < nv; i++)
-                acc[r][i] = v_fma(p, vv[i], acc[r][i]);
+/* Turns scores into exponentials of their distance to the query's largest; inverse [nv] =
+ * 1 / their sums. */
+INLINE void softmax(int64_t n, float *s, vf *inverse, const int nv) {
+    vf max[WIDE], sum[WIDE] = {{0}};
+    for (int v = 0; v < nv; v++)
+        max[v] = v_load(s + v * LANES);
+    for (int64_t j = 1; j < n; j++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            max[v] = v_max(max[v], v_load(s + (j * nv + v) * LANES));
+    for (int64_t j = 0; j < n; j++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) {
+            vf p = v_exp2(v_load(s + (j * nv + v) * LANES) - max[v]);
+            v_store(s + (j * nv + v) * LANES, p);
+            sum[v] += p;
         }
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 2
-        for (int i = 0; i < nv; i++)
-            if (r < rows)
-                v_store_act(h->out, h->act, (q0 + r) * h->out_stride + c + i * LANES,
-                            h->d_head - c - i * LANES, acc[r][i] * scale[r]);
+    for (int v = 0; v < nv; v++)
+        inverse[v] = 1.0f / sum[v];
+}
+
+/* Writes t [k, nv vectors] as rows of queries q0 and up, those below n. */
+static void store_transposed(const struct vn_cpu_head *h, const float *t, int64_t q0, int nv) {
+    for (int v = 0; v < nv; v++) {
+        int64_t left = h->n - q0 - v * LANES;
+        for (int c = 0; c < h->d_head; c += LANES) {
+            vf r[LANES];
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++)
+                r[i] = c + i < h->d_head ? v_load(t + ((c + i) * nv + v) * LANES) : (vf){0};
+            v_transpose(r);
+#pragma GCC unroll 16
+            for (int i = 0; i < LANES; i++)
+                if (i < left)
+                    v_store_act(h->out, h->act, (q0 + v * LANES + i) * h->out_stride + c,
+                                h->d_head - c, r[i]);
+        }
+    }
+}
+
+struct attn_scratch {
+    float *q, *k, *v, *s, *o;
+    int64_t np;
+};
+
+/* nv vectors of queries from q0 on. */
+INLINE void attn_block(const struct vn_cpu_head *h, const struct attn_scratch *m, int64_t q0,
+                       const int nv) {
+    vf inverse[WIDE];
+    scores(h, m->q + q0, m->k, m->np, m->s, nv);
+    softmax(h->n, m->s, inverse, nv);
+    for (int c = 0; c < h->d_head; c += ROWS)
+        outer_products(m->v + c, h->d_head, m->s, nv * LANES, h->n, inverse,
+                       m->o + c * nv * LANES, nv * LANES, nv);
+    store_transposed(h, m->o, q0, nv);
+}
+static __attribute__((noinline)) void attn_block_wide(const struct vn_cpu_head *h,
+                                                      const struct attn_scratch *m,
+                                                      int64_t q0) {
+    attn_block(h, m, q0, WIDE);
+}
+static __attribute__((noinline)) void attn_block_one(const struct vn_cpu_head *h,
+                                                     const struct attn_scratch *m,
+                                                     int64_t q0) {
+    attn_block(h, m, q0, 1);
 }
 
 static void k_attn(const struct vn_cpu_head *h) {
-    int64_t np = round_up(h->n, LANES), kp = round_up(h->d_head, LANES), size = np * h->d_head;
-    float *q = h->scratch, *k = q + size, *v = k + size, *s = v + h->n * kp;
+    struct attn_scratch m = {.q = h->scratch, .np = round_up(h->n, LANES)};
+    m.k = m.q + m.np * h->d_head;
+    m.v = m.k + m.np * h->d_head;
+    m.s = m.v + h->n * h->d_head;
+    m.o = m.s + m.np * BLOCK;
+    load_transposed(h->q, h, m.np, m.q);
+    load_transposed(h->k, h, m.np, m.k);
     /* log2 e in the scale turns exp into exp2 */
-    float scale = (float)(1.4426950408889634 / __builtin_sqrt(h->d_head));
-    load_transposed(h->q, h, np, q);
-    load_transposed(h->k, h, np, k);
-    rotate(h, np, scale, q);
-    rotate(h, np, 1, k);
+    rotate(h, m.np, (float)(1.4426950408889634 / __builtin_sqrt(h->d_head)), m.q);
+    rotate(h, m.np, 1, m.k);
     for (int64_t j = 0; j < h->n; j++)
-        for (int c = 0; c < kp; c += LANES)
-            v_store(v + j * kp + c,
-                    v_load_act(h->v, h->act, j * h->in_stride + c, h->d_head - c));
-    for (int64_t q0 = 0; q0 < h->n; q0 += ROWS) {
-        float inverse[ROWS];
-        int c = 0;
-        scores(q + q0, k, h->d_head, np, s);
-        for (int r = 0; r < ROWS; r++)
-            inverse[r] = softmax_row(s + r * np, h->n, np);
-        for (; c + 2 * LANES <= kp; c += 2 * LANES)
-            value_block(h, s, np, v, kp, inverse, q0, h->n - q0, c, 2);
-        if (c < kp)
-            value_block(h, s, np, v, kp, inverse, q0, h->n - q0, c, 1);
-    }
+        for (int c = 0; c < h->d_head; c += LANES)
+            v_store_act(m.v, VN_F32, j * h->d_head + c, h->d_head - c,
+                        v_load_act(h->v, h->act, j * h->in_stride + c, h->d_head - c));
+    int64_t q0 = 0;
+    for (; q0 + BLOCK <= m.np; q0 += BLOCK)
+        attn_block_wide(h, &m, q0);
+    for (; q0 < m.np; q0 += LANES)
+        attn_block_one(h, &m, q0);
 }
 
 /* ---- matrix product, where there is no oneDNN ------------------------------------------ */

@@ -3,9 +3,10 @@
  * AVX-512, AVX2 with FMA and F16C, or GCC's vector types on anything; VN_CPU_GENERIC asks
  * for the last. A set gives
  *   LANES   floats in a vector
- *   ROWS    rows of x, or queries, that are computed together: the register block
- *   KEYS    vectors of keys that are computed together with them
- *   v_fma, v_max (the second operand if one is NaN), v_hmax, v_hsum, v_to_f16
+ *   ROWS    scalars that are multiplied with
+ *   WIDE    vectors: ROWS x WIDE sums are kept in registers
+ *   v_fma, v_max (the second operand if one is NaN), v_hsum, v_to_f16
+ *   v_round to nearest, v_ldexp: p 2^n, or 0 where n < -126
  * and the rest is written on them. A value is always computed by the same instructions
  * whatever stands beside it: loops have no separate tails, vectors are filled up. */
 #ifndef VN_CPU_VEC_H
@@ -24,7 +25,7 @@
 
 #define LANES 16
 #define ROWS 8
-#define KEYS 3
+#define WIDE 3
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
@@ -35,11 +36,14 @@ INLINE vf v_fma(vf a, vf b, vf c) {
 INLINE vf v_max(vf a, vf b) {
     return _mm512_max_ps(a, b);
 }
-INLINE float v_hmax(vf v) {
-    return _mm512_reduce_max_ps(v);
-}
 INLINE float v_hsum(vf v) {
     return _mm512_reduce_add_ps(v);
+}
+INLINE vf v_round(vf x) {
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+}
+INLINE vf v_ldexp(vf p, vf n) {
+    return _mm512_scalef_ps(p, n);
 }
 INLINE vh v_to_f16(vf v) {
     return (vh)_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
@@ -51,7 +55,7 @@ INLINE vh v_to_f16(vf v) {
 
 #define LANES 8
 #define ROWS 4
-#define KEYS 2
+#define WIDE 3
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
@@ -62,15 +66,19 @@ INLINE vf v_fma(vf a, vf b, vf c) {
 INLINE vf v_max(vf a, vf b) {
     return _mm256_max_ps(a, b);
 }
-INLINE float v_hmax(vf v) {
-    __m128 a = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    a = _mm_max_ps(a, _mm_movehl_ps(a, a));
-    return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
-}
 INLINE float v_hsum(vf v) {
     __m128 a = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     a = _mm_add_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+INLINE vf v_round(vf x) {
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+INLINE vf v_ldexp(vf p, vf n) {
+    __m256i power = _mm256_slli_epi32(
+        _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    vf low = _mm256_cmp_ps(n, _mm256_set1_ps(-126), _CMP_LT_OQ);
+    return _mm256_andnot_ps(low, p * (vf)power);
 }
 INLINE vh v_to_f16(vf v) {
     return (vh)_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
@@ -80,7 +88,7 @@ INLINE vh v_to_f16(vf v) {
 
 #define LANES 4
 #define ROWS 4
-#define KEYS 2
+#define WIDE 3
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
@@ -94,12 +102,17 @@ INLINE vf v_max(vf a, vf b) {
         m[i] = a[i] > b[i] ? a[i] : b[i];
     return m;
 }
-INLINE float v_hmax(vf v) {
-    float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
-    return a > b ? a : b;
-}
 INLINE float v_hsum(vf v) {
     return (v[0] + v[1]) + (v[2] + v[3]);
+}
+INLINE vf v_round(vf x) { /* for |x| < 2^22 */
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds */
+    return x + magic - magic;
+}
+INLINE vf v_ldexp(vf p, vf n) {
+    typedef int32_t vint __attribute__((vector_size(4 * LANES)));
+    vint power = (__builtin_convertvector(n, vint) + 127) << 23, low = n < -126.0f;
+    return (vf)((vint)(p * (vf)power) & ~low);
 }
 INLINE vh v_to_f16(vf v) {
     vh h;
@@ -182,19 +195,17 @@ INLINE vf v_keep(vf v, int64_t n) {
 
 /* ---- functions ------------------------------------------------------------------------ */
 
-/* 2^x for x <= 0, relative error below 1e-7; 0 below -126; NaN stays NaN. */
+/* 2^x for x <= 0, relative error below 1e-7; 0 where it is below 2^-126 or nearly; NaN stays
+ * NaN. */
 INLINE vf v_exp2(vf x) {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    vf t = x + magic, f = x - (t - magic);
+    vf n = v_round(x), f = x - n;
     vf p = v_set1(1.5353598e-4f);
     p = v_fma(p, f, v_set1(1.3398853e-3f));
     p = v_fma(p, f, v_set1(9.618436e-3f));
     p = v_fma(p, f, v_set1(5.5503324e-2f));
     p = v_fma(p, f, v_set1(2.4022648e-1f));
     p = v_fma(p, f, v_set1(6.9314718e-1f));
-    p = v_fma(p, f, v_set1(1.0f));
-    vf y = p * (vf)(((vu)t + 127u) << 23);
-    return (vf)((vi)y & ~(vi)(x < -126.0f));
+    return v_ldexp(v_fma(p, f, v_set1(1.0f)), n);
 }
 
 /* x Phi(x), Phi(-a) = exp(-a^2 / 2) R(a) with R a polynomial in 1 / (1 + 0.225 a); absolute
