@@ -44,8 +44,8 @@ CUDA   ?= $(if $(wildcard cuda/*.cu),$(if $(shell command -v $(NVCC)),1,0),0)
 ONEDNN ?= $(call have,dnnl.h)
 OPT    ?= -O2
 
-CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),-cuda)$(if $(filter 1,$(ONEDNN)),,-noonednn)
 comma := ,
+CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),-cuda)$(if $(filter 1,$(ONEDNN)),,-noonednn)
 B     := build/$(subst $(comma),-,$(CONF))
 
 WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \

@@ -17,12 +17,14 @@ report() { # label, bytes of text, ms
         'BEGIN { printf "%-44s %7.0f MB/s\n", label, bytes / 1e3 / ms }'
 }
 
-"$B/tests/mkfasta" protein 200000 >proteins.fa
+"$B/tests/mkfasta" protein 250000 >proteins.fa
 "$B/tests/mkfasta" reads 500000 >reads.fq
 gzip -1k proteins.fa
 bytes=$(wc -c <proteins.fa)
-echo "proteins.fa: 200000 records, $bytes bytes; reads.fq: 500000 records, $(wc -c <reads.fq) bytes"
+echo "proteins.fa: 250000 records, $bytes bytes; reads.fq: 500000 records, $(wc -c <reads.fq) bytes"
 report "vn-pack --vocab esm2 proteins.fa" "$bytes" "$(best vn-pack --vocab esm2 proteins.fa)"
+report "vn-pack --vocab esm2 proteins.fa | cat" "$bytes" \
+    "$(best sh -c 'vn-pack --vocab esm2 proteins.fa | cat')"
 report "vn-pack --vocab esm2 proteins.fa.gz" "$bytes" "$(best vn-pack --vocab esm2 proteins.fa.gz)"
 report "gzip -dc proteins.fa.gz" "$bytes" "$(best gzip -dc proteins.fa.gz)"
 report "vn-pack --vocab esm2 reads.fq" "$(wc -c <reads.fq)" "$(best vn-pack --vocab esm2 reads.fq)"

@@ -20,6 +20,7 @@ export B
 export PATH="$top/bin:$PATH"
 export VN_TEST_DATA=${VN_TEST_DATA:-$top/../shared/data}
 export LC_ALL=C
+export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$T/lsan.supp:print_suppressions=0}
 SCRIPTS="headers.sh layers.sh man.sh"
 
 verbose=0 update=0 names=()
