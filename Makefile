@@ -19,6 +19,8 @@
 # Knobs, on the command line (make CC=clang OPT=-O3):
 #
 #   CC, OPT=-O2, CFLAGS, CPPFLAGS, LDFLAGS    compiler and flags
+#   CUDA=0|1          the CUDA backend (default: where nvcc is found, but not under SAN)
+#   ARCH="80 86 89 90"  compute capabilities to build kernels for; the last also as PTX
 #   ONEDNN=0|1        matrix products by oneDNN (default: where its header is found)
 #   SAN=LIST          sanitizers, for instance SAN=address,undefined
 #   WERROR=0          warnings are not errors
@@ -27,8 +29,8 @@
 #   V=1               show the commands
 #
 # A file of src/ with a hyphen in its name is a program, one without is the library.
-# Objects live in build/<configuration>/, so that switching SAN or ONEDNN back and forth
-# rebuilds nothing twice; bin/ holds the configuration built last.
+# Objects live in build/<configuration>/, so that switching SAN, CUDA or ONEDNN back and
+# forth rebuilds nothing twice; bin/ holds the configuration built last.
 
 CC      ?= gcc
 NVCC    ?= nvcc
@@ -40,12 +42,13 @@ SAN     ?=
 WERROR  ?= 1
 
 have = $(shell printf '\043include <$(1)>\n' | $(CC) -E - >/dev/null 2>&1 && echo 1 || echo 0)
-CUDA   ?= $(if $(wildcard cuda/*.cu),$(if $(shell command -v $(NVCC)),1,0),0)
+nvcc := $(shell command -v $(NVCC))
+CUDA   ?= $(if $(nvcc),$(if $(SAN),0,1),0)
 ONEDNN ?= $(call have,dnnl.h)
 OPT    ?= -O2
 
 comma := ,
-CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),-cuda)$(if $(filter 1,$(ONEDNN)),,-noonednn)
+CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),$(if $(SAN),-cuda),$(if $(SAN),,$(if $(nvcc),-nocuda)))$(if $(filter 1,$(ONEDNN)),,-noonednn)
 B     := build/$(subst $(comma),-,$(CONF))
 
 WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
@@ -60,9 +63,24 @@ CFLAGS_cpu_generic = -O3
 CFLAGS_cpu_avx2    = -O3 $(if $(X86),-mavx2 -mfma -mf16c)
 CFLAGS_cpu_avx512  = -O3 $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq \
                      -mprefer-vector-width=512)
+
+# CUDA: the objects form an archive of their own, so that only programs that open a backend
+# link it; ARCH lists compute capabilities, the last one is also kept as PTX for later ones
+ARCH      ?= 80 86 89 90
+CUDA_HOME ?= $(patsubst %/bin/,%,$(dir $(realpath $(nvcc))))
+NVCCFLAGS += -std=c++17 -O3 -Isrc -Xcompiler -Wall$(comma)-Wextra$(if $(filter 1,$(WERROR)),$(comma)-Werror) \
+             -Xcompiler -fno-threadsafe-statics$(comma)-fno-exceptions$(comma)-fno-rtti \
+             $(if $(filter 1,$(WERROR)),-Werror all-warnings) \
+             $(foreach a,$(patsubst 90,90a,$(ARCH)),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
+             -gencode arch=compute_$(lastword $(ARCH))$(comma)code=compute_$(lastword $(ARCH))
+CUDA_OBJ  := $(if $(filter 1,$(CUDA)),$(patsubst cuda/%.cu,$(B)/cuda/%.o,$(wildcard cuda/*.cu)))
+CUDA_LIB  := $(if $(filter 1,$(CUDA)),$(B)/libvncuda.a)
+CUDA_LINK := $(if $(filter 1,$(CUDA)),$(CUDA_LIB) $(B)/libvn.a -L$(CUDA_HOME)/lib64 \
+             -lcudart_static -ldl -lrt)
+
 POPT   ?= -lpopt
 JANSSON ?= -ljansson
-override LDLIBS := $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm $(LDLIBS)
+override LDLIBS := $(CUDA_LINK) $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm $(LDLIBS)
 
 PROG_SRC := $(wildcard src/vn-*.c)
 LIB_SRC  := $(filter-out $(PROG_SRC),$(wildcard src/*.c))
@@ -80,7 +98,7 @@ say = @printf '  %-4s %s\n' $(1) $@
 endif
 
 .PHONY: all
-all: $(B)/libvn.a $(PROGS)
+all: $(B)/libvn.a $(CUDA_LIB) $(PROGS)
 
 # ---- the library and the programs -----------------------------------------------------
 
@@ -93,7 +111,18 @@ $(B)/libvn.a: $(LIB_OBJ)
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/bin/%: $(B)/%.o $(B)/libvn.a
+$(B)/backend.o: $(CUDA_LIB) # where a build without it was before
+
+$(B)/cuda/%.o: cuda/%.cu
+	$(call say,NVCC)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) $(NVCCFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/libvncuda.a: $(CUDA_OBJ)
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/bin/%: $(B)/%.o $(B)/libvn.a $(CUDA_LIB)
 	$(call say,LD)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) $< $(B)/libvn.a $(LDLIBS) -o $@
@@ -106,7 +135,7 @@ $(PROGS): bin/%: $(B)/bin/% FORCE
 
 # ---- tests ------------------------------------------------------------------------------
 
-$(B)/tests/%: tests/%.c $(B)/libvn.a
+$(B)/tests/%: tests/%.c $(B)/libvn.a $(CUDA_LIB)
 	$(call say,LD)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -MMD -MP $(LDFLAGS) $< $(B)/libvn.a $(LDLIBS) -o $@
@@ -178,5 +207,5 @@ clean:
 print-config:
 	@echo "configuration $(CONF): CC=$(CC) CUDA=$(CUDA) ONEDNN=$(ONEDNN) SAN=$(SAN)"
 
--include $(wildcard $(B)/*.d $(B)/tests/*.d)
+-include $(wildcard $(B)/*.d $(B)/cuda/*.d $(B)/tests/*.d)
 .SECONDARY:

@@ -1,0 +1,495 @@
+/* cuda.cu - one device: opening it, its memory, its queues, the copies in and out.
+ *
+ * Host memory that comes and goes is not pinned, so a copy from or to it would wait for
+ * the queue. Both directions pass through pinned memory of ours: copy_in fills it at
+ * once, copy_out leaves the last step, pinned to the caller's, to `wait`. Large results
+ * also pass through device memory of ours, so that the caller may overwrite the source
+ * while they travel on the stream `out`. What is staged between two marks is one struct
+ * stage; stages go round, and their memory is kept. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda_int.h"
+
+#define N_STAGES (VN_SLOTS + 1) /* one per outstanding mark, and the one being filled */
+#define LARGE ((size_t)1 << 20) /* bytes from which results leave by the second stream \
+                                 */
+#define CHUNK ((size_t)1 << 20)
+#define UPLOAD ((size_t)16 << 20)
+
+/* Memory handed out piece by piece and taken back all at once. */
+struct chunk {
+    struct chunk *next;
+    char *p;
+    size_t cap, used;
+};
+struct chunks {
+    struct chunk *first;
+    bool on_device;
+};
+
+struct landing { /* a copy_out on its way */
+    void *host;
+    const void *pinned;
+    size_t bytes;
+};
+
+struct stage {
+    struct chunks pinned, device;
+    struct landing *landings;
+    size_t n_landings, cap_landings;
+    cudaEvent_t done;
+    int slot; /* -1 when free or being filled */
+};
+
+struct vn_staging {
+    struct stage
+        stages[N_STAGES]; /* a ring: [oldest, oldest + n_marked) wait, then `now` */
+    int oldest, n_marked;
+    char *upload[2];     /* pinned, UPLOAD bytes each, made with the first weights */
+    void *raw;           /* device, UPLOAD bytes */
+    cudaEvent_t sent[2]; /* the pinned half may be filled again */
+    int turn;
+};
+
+/* ---- errors ------------------------------------------------------------------------ */
+
+int vn_cuda_status(cudaError_t e) {
+    switch (e) {
+    case cudaSuccess: return VN_OK;
+    case cudaErrorMemoryAllocation:
+    case cudaErrorDevicesUnavailable: return VN_EBUSY;
+    case cudaErrorNoDevice:
+    case cudaErrorInsufficientDriver:
+    case cudaErrorInvalidDevice:
+    case cudaErrorInitializationError:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorCompatNotSupportedOnDevice: return VN_ENODEVICE;
+    default: return VN_EFAIL;
+    }
+}
+
+static int failed(cudaError_t e, const char *what, struct vn_error *err) {
+    return vn_fail(err, vn_cuda_status(e), "cuda: %s: %s", what, cudaGetErrorString(e));
+}
+
+int vn_cuda_enter(struct vn_backend *b, struct vn_cuda **c, struct vn_error *err) {
+    *c = (struct vn_cuda *)b;
+    cudaError_t e = cudaSetDevice((*c)->index);
+    return e ? failed(e, "cannot use the device", err) : VN_OK;
+}
+
+int vn_cuda_launched(const char *op, int64_t rows, int64_t width, struct vn_error *err) {
+    cudaError_t e = cudaGetLastError();
+    if (e)
+        return vn_fail(err, vn_cuda_status(e), "cuda: %s of %lld x %lld: %s", op,
+                       (long long)rows, (long long)width, cudaGetErrorString(e));
+    return VN_OK;
+}
+
+/* ---- memory ------------------------------------------------------------------------ */
+
+int vn_cuda_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err) {
+    struct vn_cuda *c;
+    *out = NULL;
+    int rc = vn_cuda_enter(b, &c, err);
+    if (rc)
+        return rc;
+    cudaError_t e = cudaMalloc(out, bytes ? bytes : 1);
+    if (!e)
+        return VN_OK;
+    size_t free_bytes = 0, total = 0;
+    (void)cudaGetLastError(); /* running out of memory is no lasting state */
+    cudaMemGetInfo(&free_bytes, &total);
+    *out = NULL;
+    return vn_fail(err, vn_cuda_status(e),
+                   "cuda: cannot allocate %zu bytes, %zu of %zu free: %s", bytes,
+                   free_bytes, total, cudaGetErrorString(e));
+}
+
+void vn_cuda_release(struct vn_backend *b, void *p) {
+    if (p) {
+        cudaSetDevice(((struct vn_cuda *)b)->index);
+        cudaFree(p);
+    }
+}
+
+static void chunk_free(const struct chunks *s, struct chunk *k) {
+    if (s->on_device)
+        cudaFree(k->p);
+    else
+        cudaFreeHost(k->p);
+    free(k);
+}
+
+static int chunk_new(struct chunks *s, size_t cap, struct vn_error *err) {
+    struct chunk *k = (struct chunk *)calloc(1, sizeof *k);
+    if (!k)
+        return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *k);
+    void *p = NULL;
+    cudaError_t e = s->on_device ? cudaMalloc(&p, cap) : cudaHostAlloc(&p, cap, 0);
+    if (e) {
+        (void)cudaGetLastError();
+        free(k);
+        return vn_fail(err, s->on_device ? VN_EBUSY : VN_EFAIL,
+                       "cuda: cannot allocate %zu bytes of %s memory: %s", cap,
+                       s->on_device ? "device" : "pinned", cudaGetErrorString(e));
+    }
+    k->p = (char *)p;
+    k->cap = cap;
+    k->next = s->first;
+    s->first = k;
+    return VN_OK;
+}
+
+static int chunks_take(struct chunks *s, size_t bytes, void **out, struct vn_error *err) {
+    size_t need = (bytes + VN_ALIGN - 1) & ~(size_t)(VN_ALIGN - 1);
+    if (!s->first || s->first->cap - s->first->used < need) {
+        int rc = chunk_new(s, need > CHUNK ? need : CHUNK, err);
+        if (rc)
+            return rc;
+    }
+    *out = s->first->p + s->first->used;
+    s->first->used += need;
+    return VN_OK;
+}
+
+/* Takes everything back. What took several chunks gets one for all next time, so that
+ * after a few batches nothing is allocated. */
+static int chunks_reset(struct chunks *s, struct vn_error *err) {
+    if (!s->first)
+        return VN_OK;
+    s->first->used = 0;
+    if (!s->first->next)
+        return VN_OK;
+    size_t cap = 0;
+    for (struct chunk *k = s->first, *next; k; k = next) {
+        next = k->next;
+        cap += k->cap;
+        chunk_free(s, k);
+    }
+    s->first = NULL;
+    return chunk_new(s, cap, err);
+}
+
+static void chunks_release(struct chunks *s) {
+    for (struct chunk *k = s->first, *next; k; k = next) {
+        next = k->next;
+        chunk_free(s, k);
+    }
+    s->first = NULL;
+}
+
+/* ---- copies and marks -------------------------------------------------------------- */
+
+static struct stage *now(struct vn_cuda *c) {
+    struct vn_staging *g = c->staging;
+    return &g->stages[(g->oldest + g->n_marked) % N_STAGES];
+}
+
+static int copy_in(struct vn_backend *b, void *device, const void *host, size_t bytes,
+                   struct vn_error *err) {
+    struct vn_cuda *c;
+    void *pinned = NULL;
+    int rc = vn_cuda_enter(b, &c, err);
+    if (!rc)
+        rc = chunks_take(&now(c)->pinned, bytes, &pinned, err);
+    if (rc || !bytes)
+        return rc;
+    memcpy(pinned, host, bytes);
+    cudaError_t e =
+        cudaMemcpyAsync(device, pinned, bytes, cudaMemcpyHostToDevice, c->compute);
+    return e ? failed(e, "copy to the device", err) : VN_OK;
+}
+
+/* Room for one more landing. */
+static int landing_new(struct stage *s, struct landing **out, struct vn_error *err) {
+    if (s->n_landings == s->cap_landings) {
+        size_t cap = s->cap_landings ? 2 * s->cap_landings : 16;
+        void *p = realloc(s->landings, cap * sizeof *s->landings);
+        if (!p)
+            return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes",
+                           cap * sizeof *s->landings);
+        s->landings = (struct landing *)p;
+        s->cap_landings = cap;
+    }
+    *out = &s->landings[s->n_landings];
+    return VN_OK;
+}
+
+/* Device to pinned by way of staging memory on the device and the stream `out`. */
+static cudaError_t leave(struct vn_cuda *c, void *pinned, void *staged,
+                         const void *device, size_t bytes) {
+    cudaError_t e =
+        cudaMemcpyAsync(staged, device, bytes, cudaMemcpyDeviceToDevice, c->compute);
+    if (!e)
+        e = cudaEventRecord(c->handoff, c->compute);
+    if (!e)
+        e = cudaStreamWaitEvent(c->out, c->handoff, 0);
+    if (!e)
+        e = cudaMemcpyAsync(pinned, staged, bytes, cudaMemcpyDeviceToHost, c->out);
+    return e;
+}
+
+static int copy_out(struct vn_backend *b, void *host, const void *device, size_t bytes,
+                    struct vn_error *err) {
+    struct vn_cuda *c;
+    struct landing *l = NULL;
+    void *pinned = NULL, *staged = NULL;
+    int rc = vn_cuda_enter(b, &c, err);
+    if (rc || !bytes)
+        return rc;
+    struct stage *s = now(c);
+    rc = landing_new(s, &l, err);
+    if (!rc)
+        rc = chunks_take(&s->pinned, bytes, &pinned, err);
+    if (!rc && bytes >= LARGE)
+        rc = chunks_take(&s->device, bytes, &staged, err);
+    if (rc)
+        return rc;
+    cudaError_t e = bytes >= LARGE ? leave(c, pinned, staged, device, bytes)
+                                   : cudaMemcpyAsync(pinned, device, bytes,
+                                                     cudaMemcpyDeviceToHost, c->compute);
+    if (e)
+        return failed(e, "copy from the device", err);
+    l->host = host;
+    l->pinned = pinned;
+    l->bytes = bytes;
+    s->n_landings++;
+    return VN_OK;
+}
+
+/* Waits for the oldest marked stage, hands its results over and frees it. */
+static int finish_oldest(struct vn_cuda *c, struct vn_error *err) {
+    struct vn_staging *g = c->staging;
+    struct stage *s = &g->stages[g->oldest];
+    cudaError_t e = cudaEventSynchronize(s->done);
+    if (e)
+        return failed(e, "the device stopped", err);
+    for (size_t i = 0; i < s->n_landings; i++)
+        memcpy(s->landings[i].host, s->landings[i].pinned, s->landings[i].bytes);
+    s->n_landings = 0;
+    s->slot = -1;
+    g->oldest = (g->oldest + 1) % N_STAGES;
+    g->n_marked--;
+    int rc = chunks_reset(&s->pinned, err);
+    return rc ? rc : chunks_reset(&s->device, err);
+}
+
+/* Finishes stages up to the one marked `slot`, if there is one. */
+static int finish_slot(struct vn_cuda *c, int slot, struct vn_error *err) {
+    struct vn_staging *g = c->staging;
+    int last = -1, rc = VN_OK;
+    for (int i = 0; i < g->n_marked; i++)
+        if (g->stages[(g->oldest + i) % N_STAGES].slot == slot)
+            last = i;
+    for (; last >= 0 && !rc; last--)
+        rc = finish_oldest(c, err);
+    return rc;
+}
+
+static int wait_slot(struct vn_backend *b, int slot, struct vn_error *err) {
+    struct vn_cuda *c;
+    int rc = vn_cuda_enter(b, &c, err);
+    if (!rc && (slot < 0 || slot >= VN_SLOTS))
+        rc = vn_fail(err, VN_EINTERNAL, "mark %d of %d", slot, VN_SLOTS);
+    return rc ? rc : finish_slot(c, slot, err);
+}
+
+/* A slot that is marked again is waited for first: the ring is as long as the slots. */
+static int mark(struct vn_backend *b, int slot, struct vn_error *err) {
+    struct vn_cuda *c;
+    int rc = wait_slot(b, slot, err);
+    if (rc)
+        return rc;
+    c = (struct vn_cuda *)b;
+    struct stage *s = now(c);
+    cudaError_t e = cudaEventRecord(c->handoff, c->compute);
+    if (!e)
+        e = cudaStreamWaitEvent(c->out, c->handoff, 0);
+    if (!e)
+        e = cudaEventRecord(s->done, c->out);
+    if (e)
+        return failed(e, "mark", err);
+    s->slot = slot;
+    c->staging->n_marked++;
+    return VN_OK;
+}
+
+/* ---- weights ----------------------------------------------------------------------- */
+
+static int upload_open(struct vn_staging *g, struct vn_error *err) {
+    cudaError_t e = cudaMalloc(&g->raw, UPLOAD);
+    for (int i = 0; i < 2 && !e; i++) {
+        e = cudaEventCreateWithFlags(&g->sent[i],
+                                     cudaEventDisableTiming | cudaEventBlockingSync);
+        if (!e)
+            e = cudaHostAlloc((void **)&g->upload[i], UPLOAD, 0);
+    }
+    return e ? failed(e, "cannot allocate memory for weights", err) : VN_OK;
+}
+
+int vn_cuda_upload(struct vn_cuda *c, const void *host, enum vn_dtype from, void *device,
+                   enum vn_dtype to, int64_t n, struct vn_error *err) {
+    struct vn_staging *g = c->staging;
+    size_t size = vn_dtype_size(from), to_size = vn_dtype_size(to);
+    int64_t step = (int64_t)(UPLOAD / size);
+    int rc = g->upload[1] ? VN_OK : upload_open(g, err);
+    for (int64_t i = 0; i < n && !rc; i += step) {
+        int64_t m = n - i < step ? n - i : step;
+        char *at = (char *)device + (size_t)i * to_size;
+        char *pinned = g->upload[g->turn];
+        cudaEvent_t sent = g->sent[g->turn];
+        g->turn ^= 1;
+        cudaError_t e = cudaEventSynchronize(sent);
+        if (e)
+            return failed(e, "weights", err);
+        memcpy(pinned, (const char *)host + (size_t)i * size, (size_t)m * size);
+        e = cudaMemcpyAsync(from == to ? at : g->raw, pinned, (size_t)m * size,
+                            cudaMemcpyHostToDevice, c->compute);
+        if (!e)
+            e = cudaEventRecord(sent, c->compute);
+        if (e)
+            return failed(e, "weights", err);
+        if (from != to)
+            rc = vn_cuda_cast(c, g->raw, from, at, to, m, err);
+    }
+    return rc;
+}
+
+/* ---- opening and closing ----------------------------------------------------------- */
+
+static void staging_release(struct vn_staging *g) {
+    for (int i = 0; i < N_STAGES; i++) {
+        struct stage *s = &g->stages[i];
+        chunks_release(&s->pinned);
+        chunks_release(&s->device);
+        free(s->landings);
+        if (s->done)
+            cudaEventDestroy(s->done);
+    }
+    for (int i = 0; i < 2; i++) {
+        cudaFreeHost(g->upload[i]);
+        if (g->sent[i])
+            cudaEventDestroy(g->sent[i]);
+    }
+    cudaFree(g->raw);
+    free(g);
+}
+
+static void close_cuda(struct vn_backend *b) {
+    struct vn_cuda *c = (struct vn_cuda *)b;
+    cudaSetDevice(c->index);
+    if (c->compute)
+        cudaStreamSynchronize(c->compute);
+    if (c->out)
+        cudaStreamSynchronize(c->out);
+    vn_lt_close(c);
+    if (c->staging)
+        staging_release(c->staging);
+    if (c->handoff)
+        cudaEventDestroy(c->handoff);
+    if (c->out)
+        cudaStreamDestroy(c->out);
+    if (c->compute)
+        cudaStreamDestroy(c->compute);
+    free(c);
+}
+
+static int staging_open(struct vn_cuda *c, struct vn_error *err) {
+    c->staging = (struct vn_staging *)calloc(1, sizeof *c->staging);
+    if (!c->staging)
+        return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *c->staging);
+    for (int i = 0; i < N_STAGES; i++) {
+        struct stage *s = &c->staging->stages[i];
+        s->device.on_device = true;
+        s->slot = -1;
+        cudaError_t e = cudaEventCreateWithFlags(&s->done, cudaEventDisableTiming |
+                                                               cudaEventBlockingSync);
+        if (e)
+            return failed(e, "cannot create an event", err);
+    }
+    return VN_OK;
+}
+
+/* Streams, events, cuBLASLt; fills in the device's name. */
+static int start(struct vn_cuda *c, const struct cudaDeviceProp *p,
+                 struct vn_error *err) {
+    cudaError_t e = cudaStreamCreateWithFlags(&c->compute, cudaStreamNonBlocking);
+    if (!e)
+        e = cudaStreamCreateWithFlags(&c->out, cudaStreamNonBlocking);
+    if (!e)
+        e = cudaEventCreateWithFlags(&c->handoff, cudaEventDisableTiming);
+    if (e)
+        return failed(e, "cannot start the device", err);
+    int rc = staging_open(c, err);
+    if (!rc)
+        rc = vn_lt_open(c, err);
+    if (rc)
+        return rc;
+    size_t v = vn_lt_version(c->lt);
+    snprintf(c->base.device, sizeof c->base.device,
+             "cuda:%d (%.60s, sm_%d, CUDA %d.%d, cuBLASLt %zu.%zu.%zu)", c->index,
+             p->name, c->sm, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, v / 10000,
+             v / 100 % 100, v % 100);
+    return VN_OK;
+}
+
+static const struct vn_backend_ops cuda_ops = {
+    "cuda",          vn_cuda_alloc,      vn_cuda_release,
+    copy_in,         copy_out,           mark,
+    wait_slot,       vn_cuda_matrix_new, vn_cuda_matrix_free,
+    vn_cuda_embed,   vn_cuda_norm,       vn_cuda_linear,
+    vn_cuda_attn,    vn_cuda_pool,       vn_cuda_finite,
+    vn_cuda_convert, close_cuda,
+};
+
+/* The device's properties, or the reason why it is of no use. */
+static int examine(int index, struct cudaDeviceProp *p, struct vn_error *err) {
+    int n = 0;
+    cudaError_t e = cudaGetDeviceCount(&n);
+    if (e)
+        return vn_fail(err, VN_ENODEVICE, "cuda: no usable device: %s",
+                       cudaGetErrorString(e));
+    if (index >= n)
+        return vn_fail(err, VN_ENODEVICE, "cuda: no device %d, there are %d", index, n);
+    e = cudaSetDevice(index);
+    if (!e)
+        e = cudaGetDeviceProperties(p, index);
+    if (e)
+        return failed(e, "cannot use the device", err);
+    if (p->major * 10 + p->minor < VN_CUDA_MIN_SM)
+        return vn_fail(err, VN_ENODEVICE,
+                       "cuda: device %d (%s) has compute capability %d.%d, "
+                       "expected %d.%d or higher",
+                       index, p->name, p->major, p->minor, VN_CUDA_MIN_SM / 10,
+                       VN_CUDA_MIN_SM % 10);
+    return VN_OK;
+}
+
+int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backend **out,
+                 struct vn_error *err) {
+    struct cudaDeviceProp p;
+    *out = NULL;
+    int rc = examine(index, &p, err);
+    if (rc)
+        return rc;
+    if (o->act != VN_F32 && o->act != VN_F16 && o->act != VN_BF16)
+        return vn_fail(err, VN_EINCOMPAT,
+                       "activations of type %d: expected f32, bf16 or f16", (int)o->act);
+    struct vn_cuda *c = (struct vn_cuda *)calloc(1, sizeof *c);
+    if (!c)
+        return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *c);
+    c->base.ops = cuda_ops;
+    c->base.act = o->act;
+    c->index = index;
+    c->sm = p.major * 10 + p.minor;
+    c->n_sm = p.multiProcessorCount;
+    rc = start(c, &p, err);
+    if (rc)
+        close_cuda(&c->base);
+    else
+        *out = &c->base;
+    return rc;
+}

@@ -1,0 +1,87 @@
+/* cuda_int.h - what the files of the CUDA backend share.
+ *
+ * One struct vn_cuda is one device, driven from one thread at a time. Operations are
+ * queued on the stream `compute`; only large results leave by a second stream, `out`, so
+ * that they travel while the next batch is computed (cuda.cu). Every entry begins with
+ * vn_cuda_enter and ends with vn_cuda_launched; nothing in between waits for the device.
+ */
+#ifndef VN_CUDA_INT_H
+#define VN_CUDA_INT_H
+
+#include <cuda_runtime.h>
+
+#include "backend.h"
+
+#define VN_CUDA_MIN_SM 80 /* mma m16n8k16, cp.async, bf16 */
+
+struct vn_lt; /* cuBLASLt as loaded at run time, and the algorithms chosen: gemm.cu */
+struct vn_staging; /* host memory on its way: cuda.cu */
+
+struct vn_cuda {
+    struct vn_backend base;
+    int index; /* of the device */
+    int sm;    /* 90 for compute capability 9.0 */
+    int n_sm;  /* multiprocessors */
+    cudaStream_t compute, out;
+    cudaEvent_t handoff; /* compute -> out */
+    struct vn_lt *lt;
+    struct vn_staging *staging;
+};
+
+/* Status of a CUDA error: what the device has not got is VN_EBUSY, no device
+ * VN_ENODEVICE. */
+int vn_cuda_status(cudaError_t e);
+
+/* Makes the backend's device the current one of this thread. */
+int vn_cuda_enter(struct vn_backend *b, struct vn_cuda **c, struct vn_error *err);
+
+/* VN_OK, or the failure of the kernel of `op` just launched over rows x width. */
+int vn_cuda_launched(const char *op, int64_t rows, int64_t width, struct vn_error *err);
+
+/* Copies n values from the host and converts them; returns when `host` may go. */
+int vn_cuda_upload(struct vn_cuda *c, const void *host, enum vn_dtype from, void *device,
+                   enum vn_dtype to, int64_t n, struct vn_error *err);
+
+/* y[i] = x[i] rounded to nearest even, among f32, f16 and bf16; both on the device. */
+int vn_cuda_cast(struct vn_cuda *c, const void *x, enum vn_dtype from, void *y,
+                 enum vn_dtype to, int64_t n, struct vn_error *err);
+
+/* y[i] = gelu_erf(y[i]), n values of the activation type. */
+int vn_cuda_gelu(struct vn_cuda *c, void *y, int64_t n, struct vn_error *err);
+
+/* attn with activations in f32. */
+int vn_cuda_attn_f32(struct vn_cuda *c, const struct vn_seqs *s,
+                     const struct vn_attn_args *a, struct vn_error *err);
+
+/* linear with sides of any size: weight [n_out, n_in] act type, bias [n_out] f32. */
+int vn_cuda_gemm_any(struct vn_cuda *c, const struct vn_linear_args *a,
+                     const void *weight, const float *bias, int64_t n_out, int64_t n_in,
+                     struct vn_error *err);
+
+/* gemm.cu: loads cuBLASLt (VN_ENODEVICE when it is not there); NULL is legal to close. */
+int vn_lt_open(struct vn_cuda *c, struct vn_error *err);
+void vn_lt_close(struct vn_cuda *c);
+size_t vn_lt_version(const struct vn_lt *lt);
+
+/* Entries of the table, one file each. */
+int vn_cuda_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err);
+void vn_cuda_release(struct vn_backend *b, void *p);
+int vn_cuda_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
+                       struct vn_matrix **out, struct vn_error *err);
+void vn_cuda_matrix_free(struct vn_backend *b, struct vn_matrix *m);
+int vn_cuda_embed(struct vn_backend *b, const struct vn_seqs *s,
+                  const struct vn_embed_args *a, struct vn_error *err);
+int vn_cuda_norm(struct vn_backend *b, const struct vn_norm_args *a,
+                 struct vn_error *err);
+int vn_cuda_linear(struct vn_backend *b, const struct vn_linear_args *a,
+                   struct vn_error *err);
+int vn_cuda_attn(struct vn_backend *b, const struct vn_seqs *s,
+                 const struct vn_attn_args *a, struct vn_error *err);
+int vn_cuda_pool(struct vn_backend *b, const struct vn_seqs *s,
+                 const struct vn_pool_args *a, struct vn_error *err);
+int vn_cuda_finite(struct vn_backend *b, const struct vn_seqs *s, const float *x,
+                   int64_t d, uint8_t *bad, struct vn_error *err);
+int vn_cuda_convert(struct vn_backend *b, const float *x, void *y, enum vn_dtype y_type,
+                    int64_t n, struct vn_error *err);
+
+#endif

@@ -1,0 +1,359 @@
+/* gemm.cu - matrix products on cuBLASLt, which is loaded when a device is opened:
+ * programs start where it is missing.
+ *
+ * The column-major view: y' [n_out, T] = W [n_out, n_in] x' [n_in, T], so that the bias
+ * runs along the rows of the result. For each (n_out, n_in, epilogue) one algorithm is
+ * chosen, without asking how many tokens will come, and none that splits the inner
+ * dimension: a row of y is summed in the same order whatever stands beside it. The choice
+ * is the library's first for REFERENCE_TOKENS, so it is the same in every run. */
+#include <cublasLt.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda_int.h"
+
+#define STR_(x) #x
+#define STR(x) STR_(x)
+#define LIBRARY "libcublasLt.so." STR(CUBLAS_VER_MAJOR)
+
+#define WORKSPACE ((size_t)32 << 20)
+#define REFERENCE_TOKENS 16896 /* whole waves of 128-row tiles on 132 multiprocessors */
+#define CANDIDATES 16
+#define MAX_CHOICES 64 /* shapes of one backend; a model has four */
+
+struct lt_api {
+    decltype(&cublasLtCreate) create;
+    decltype(&cublasLtDestroy) destroy;
+    decltype(&cublasLtGetVersion) version;
+    decltype(&cublasLtGetStatusString) status;
+    decltype(&cublasLtMatmul) matmul;
+    decltype(&cublasLtMatmulDescCreate) desc_create;
+    decltype(&cublasLtMatmulDescDestroy) desc_destroy;
+    decltype(&cublasLtMatmulDescSetAttribute) desc_set;
+    decltype(&cublasLtMatrixLayoutCreate) layout_create;
+    decltype(&cublasLtMatrixLayoutDestroy) layout_destroy;
+    decltype(&cublasLtMatrixLayoutSetAttribute) layout_set;
+    decltype(&cublasLtMatmulPreferenceCreate) pref_create;
+    decltype(&cublasLtMatmulPreferenceDestroy) pref_destroy;
+    decltype(&cublasLtMatmulPreferenceSetAttribute) pref_set;
+    decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic;
+    decltype(&cublasLtMatmulAlgoConfigGetAttribute) algo_get;
+};
+
+static const struct {
+    const char *name;
+    size_t at;
+} symbols[] = {
+    {"cublasLtCreate", offsetof(struct lt_api, create)},
+    {"cublasLtDestroy", offsetof(struct lt_api, destroy)},
+    {"cublasLtGetVersion", offsetof(struct lt_api, version)},
+    {"cublasLtGetStatusString", offsetof(struct lt_api, status)},
+    {"cublasLtMatmul", offsetof(struct lt_api, matmul)},
+    {"cublasLtMatmulDescCreate", offsetof(struct lt_api, desc_create)},
+    {"cublasLtMatmulDescDestroy", offsetof(struct lt_api, desc_destroy)},
+    {"cublasLtMatmulDescSetAttribute", offsetof(struct lt_api, desc_set)},
+    {"cublasLtMatrixLayoutCreate", offsetof(struct lt_api, layout_create)},
+    {"cublasLtMatrixLayoutDestroy", offsetof(struct lt_api, layout_destroy)},
+    {"cublasLtMatrixLayoutSetAttribute", offsetof(struct lt_api, layout_set)},
+    {"cublasLtMatmulPreferenceCreate", offsetof(struct lt_api, pref_create)},
+    {"cublasLtMatmulPreferenceDestroy", offsetof(struct lt_api, pref_destroy)},
+    {"cublasLtMatmulPreferenceSetAttribute", offsetof(struct lt_api, pref_set)},
+    {"cublasLtMatmulAlgoGetHeuristic", offsetof(struct lt_api, heuristic)},
+    {"cublasLtMatmulAlgoConfigGetAttribute", offsetof(struct lt_api, algo_get)},
+};
+
+struct choice {
+    int64_t n_out, n_in;
+    bool residual;
+    cublasLtMatmulAlgo_t algo;
+};
+
+struct vn_lt {
+    void *library;
+    struct lt_api api;
+    cublasLtHandle_t handle;
+    void *workspace;
+    struct choice choices[MAX_CHOICES];
+    int n_choices;
+};
+
+struct vn_matrix {
+    int64_t n_out, n_in;
+    enum vn_epilogue epilogue;
+    void *weight; /* [n_out, n_in] act type */
+    void *bias;   /* [n_out] act type; f32 when the result is, or for own products */
+    bool own;     /* sizes that cuBLASLt has no fast path for: gemm_any.cu */
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t w, x, y; /* x and y get their columns at each call */
+    cublasLtMatmulAlgo_t algo;
+};
+
+/* ---- the library ------------------------------------------------------------------- */
+
+static int load(struct vn_lt *lt, struct vn_error *err) {
+    lt->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!lt->library) {
+        const char *why = dlerror();
+        lt->library = dlopen("/usr/local/cuda/lib64/" LIBRARY, RTLD_NOW | RTLD_LOCAL);
+        if (!lt->library)
+            return vn_fail(err, VN_ENODEVICE, "cuda: cannot load '%s': %s", LIBRARY, why);
+    }
+    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+        void *f = dlsym(lt->library, symbols[i].name);
+        if (!f)
+            return vn_fail(err, VN_ENODEVICE, "cuda: '%s' has no function '%s'", LIBRARY,
+                           symbols[i].name);
+        memcpy((char *)&lt->api + symbols[i].at, &f, sizeof f);
+    }
+    return VN_OK;
+}
+
+int vn_lt_open(struct vn_cuda *c, struct vn_error *err) {
+    struct vn_lt *lt = (struct vn_lt *)calloc(1, sizeof *lt);
+    if (!lt)
+        return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *lt);
+    c->lt = lt;
+    int rc = load(lt, err);
+    if (rc)
+        return rc;
+    cublasStatus_t st = lt->api.create(&lt->handle);
+    if (st)
+        return vn_fail(err, VN_EBUSY, "cuda: cannot start cuBLASLt: %s",
+                       lt->api.status(st));
+    return vn_cuda_alloc(&c->base, WORKSPACE, &lt->workspace, err);
+}
+
+void vn_lt_close(struct vn_cuda *c) {
+    struct vn_lt *lt = c->lt;
+    if (!lt)
+        return;
+    vn_cuda_release(&c->base, lt->workspace);
+    if (lt->handle)
+        lt->api.destroy(lt->handle);
+    if (lt->library)
+        dlclose(lt->library);
+    free(lt);
+    c->lt = NULL;
+}
+
+size_t vn_lt_version(const struct vn_lt *lt) {
+    return lt->api.version();
+}
+
+/* ---- the choice of an algorithm ---------------------------------------------------- */
+
+/* Whether the inner dimension is summed by one thread block from one end to the other. */
+static bool in_one_piece(const struct vn_lt *lt, const cublasLtMatmulAlgo_t *algo) {
+    int32_t split = 0;
+    uint32_t scheme = 0;
+    size_t got;
+    if (lt->api.algo_get(algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split, sizeof split,
+                         &got) ||
+        lt->api.algo_get(algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme,
+                         sizeof scheme, &got))
+        return false;
+    return split >= 0 && split <= 1 && scheme == CUBLASLT_REDUCTION_SCHEME_NONE;
+}
+
+static cublasStatus_t ask(const struct vn_lt *lt, const struct vn_matrix *m,
+                          cublasLtMatmulHeuristicResult_t found[CANDIDATES], int *n) {
+    cublasLtMatmulPreference_t pref;
+    uint32_t none = CUBLASLT_REDUCTION_SCHEME_NONE, align = VN_ALIGN;
+    size_t workspace = WORKSPACE;
+    cublasStatus_t st = lt->api.pref_create(&pref);
+    if (st)
+        return st;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t what;
+        const void *value;
+        size_t size;
+    } wishes[] = {
+        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &none, sizeof none},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &align, sizeof align},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &align, sizeof align},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align, sizeof align},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align, sizeof align},
+    };
+    for (size_t i = 0; i < sizeof wishes / sizeof *wishes && !st; i++)
+        st = lt->api.pref_set(pref, wishes[i].what, wishes[i].value, wishes[i].size);
+    if (!st)
+        st = lt->api.heuristic(lt->handle, m->desc, m->w, m->x, m->y, m->y, pref,
+                               CANDIDATES, found, n);
+    lt->api.pref_destroy(pref);
+    return st;
+}
+
+static int choose(struct vn_lt *lt, struct vn_matrix *m, struct vn_error *err) {
+    bool residual = m->epilogue == VN_EPI_RESIDUAL;
+    for (int i = 0; i < lt->n_choices; i++) {
+        const struct choice *c = &lt->choices[i];
+        if (c->n_out == m->n_out && c->n_in == m->n_in && c->residual == residual) {
+            m->algo = c->algo;
+            return VN_OK;
+        }
+    }
+    cublasLtMatmulHeuristicResult_t found[CANDIDATES];
+    int n = 0, i = 0;
+    cublasStatus_t st = ask(lt, m, found, &n);
+    while (!st && i < n && (found[i].state || !in_one_piece(lt, &found[i].algo)))
+        i++;
+    if (st || i == n)
+        return vn_fail(err, VN_EFAIL,
+                       "cuda: no algorithm for a product of %lld x %lld: %s",
+                       (long long)m->n_out, (long long)m->n_in,
+                       st ? lt->api.status(st) : "all split the inner dimension");
+    m->algo = found[i].algo;
+    if (lt->n_choices < MAX_CHOICES) {
+        struct choice c = {m->n_out, m->n_in, residual, m->algo};
+        lt->choices[lt->n_choices++] = c;
+    }
+    return VN_OK;
+}
+
+/* ---- matrices ---------------------------------------------------------------------- */
+
+static cudaDataType_t cuda_type(enum vn_dtype t) {
+    return t == VN_F16 ? CUDA_R_16F : t == VN_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+static cublasStatus_t describe(const struct vn_cuda *c, struct vn_matrix *m) {
+    const struct lt_api *api = &c->lt->api;
+    cublasOperation_t transposed = CUBLAS_OP_T;
+    cublasLtEpilogue_t bias = CUBLASLT_EPILOGUE_BIAS;
+    cudaDataType_t act = cuda_type(c->base.act);
+    cudaDataType_t out = m->epilogue == VN_EPI_RESIDUAL ? CUDA_R_32F : act;
+    uint64_t n_out = (uint64_t)m->n_out, n_in = (uint64_t)m->n_in;
+    cublasStatus_t st = api->desc_create(&m->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (!st)
+        st = api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                           sizeof transposed);
+    if (!st)
+        st = api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &bias, sizeof bias);
+    if (!st)
+        st = api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &m->bias,
+                           sizeof m->bias);
+    if (!st)
+        st =
+            api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out, sizeof out);
+    if (!st)
+        st = api->layout_create(&m->w, act, n_in, n_out, m->n_in);
+    if (!st)
+        st = api->layout_create(&m->x, act, n_in, REFERENCE_TOKENS, m->n_in);
+    if (!st)
+        st = api->layout_create(&m->y, out, n_out, REFERENCE_TOKENS, m->n_out);
+    return st;
+}
+
+void vn_cuda_matrix_free(struct vn_backend *be, struct vn_matrix *m) {
+    struct vn_cuda *c = (struct vn_cuda *)be;
+    if (!m)
+        return;
+    const struct lt_api *api = &c->lt->api;
+    if (m->desc)
+        api->desc_destroy(m->desc);
+    if (m->w)
+        api->layout_destroy(m->w);
+    if (m->x)
+        api->layout_destroy(m->x);
+    if (m->y)
+        api->layout_destroy(m->y);
+    vn_cuda_release(be, m->weight);
+    vn_cuda_release(be, m->bias);
+    free(m);
+}
+
+/* Parts of the weights and biases, one after the other, to the device. */
+static int upload(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix_spec *s,
+                  enum vn_dtype bias_type, struct vn_error *err) {
+    int64_t rows = s->n_out / s->n_parts, n = rows * s->n_in;
+    size_t size = vn_dtype_size(c->base.act), bias_size = vn_dtype_size(bias_type);
+    int rc = vn_cuda_alloc(&c->base, (size_t)s->n_out * (size_t)s->n_in * size,
+                           &m->weight, err);
+    if (!rc)
+        rc = vn_cuda_alloc(&c->base, (size_t)s->n_out * bias_size, &m->bias, err);
+    for (int i = 0; i < s->n_parts && !rc; i++) {
+        rc = vn_cuda_upload(c, s->weight[i], s->type,
+                            (char *)m->weight + (size_t)i * (size_t)n * size, c->base.act,
+                            n, err);
+        if (!rc)
+            rc = vn_cuda_upload(c, s->bias[i], s->type,
+                                (char *)m->bias + (size_t)i * (size_t)rows * bias_size,
+                                bias_type, rows, err);
+    }
+    return rc;
+}
+
+int vn_cuda_matrix_new(struct vn_backend *be, const struct vn_matrix_spec *s,
+                       struct vn_matrix **out, struct vn_error *err) {
+    struct vn_cuda *c;
+    *out = NULL;
+    int rc = vn_cuda_enter(be, &c, err);
+    if (rc)
+        return rc;
+    struct vn_matrix *m = (struct vn_matrix *)calloc(1, sizeof *m);
+    if (!m)
+        return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *m);
+    m->n_out = s->n_out;
+    m->n_in = s->n_in;
+    m->epilogue = s->epilogue;
+    m->own = s->n_out % 8 || s->n_in % 8;
+    rc = upload(c, m, s, m->own || m->epilogue == VN_EPI_RESIDUAL ? VN_F32 : c->base.act,
+                err);
+    if (!rc && !m->own) {
+        cublasStatus_t st = describe(c, m);
+        if (st)
+            rc = vn_fail(err, VN_EFAIL,
+                         "cuda: cannot describe a product of %lld x %lld: %s",
+                         (long long)m->n_out, (long long)m->n_in, c->lt->api.status(st));
+        else
+            rc = choose(c->lt, m, err);
+    }
+    if (rc)
+        vn_cuda_matrix_free(be, m);
+    else
+        *out = m;
+    return rc;
+}
+
+/* ---- linear ------------------------------------------------------------------------ */
+
+static cublasStatus_t multiply(struct vn_cuda *c, const struct vn_linear_args *a) {
+    const struct vn_lt *lt = c->lt;
+    const struct vn_matrix *m = a->w;
+    float one = 1, keep = a->epilogue == VN_EPI_RESIDUAL ? 1 : 0;
+    uint64_t n = (uint64_t)a->n_tok;
+    cublasStatus_t st =
+        lt->api.layout_set(m->x, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
+    if (!st)
+        st = lt->api.layout_set(m->y, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
+    if (!st)
+        st = lt->api.matmul(lt->handle, m->desc, &one, m->weight, m->w, a->x, m->x, &keep,
+                            a->y, m->y, a->y, m->y, &m->algo, lt->workspace, WORKSPACE,
+                            c->compute);
+    return st;
+}
+
+int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
+                   struct vn_error *err) {
+    struct vn_cuda *c;
+    const struct vn_matrix *m = a->w;
+    int rc = vn_cuda_enter(be, &c, err);
+    if (rc || !a->n_tok)
+        return rc;
+    if (a->epilogue != m->epilogue)
+        return vn_fail(err, VN_EINTERNAL, "cuda: epilogue %d on a matrix made for %d",
+                       (int)a->epilogue, (int)m->epilogue);
+    if (m->own)
+        return vn_cuda_gemm_any(c, a, m->weight, (const float *)m->bias, m->n_out,
+                                m->n_in, err);
+    cublasStatus_t st = multiply(c, a);
+    if (st)
+        return vn_fail(err, VN_EFAIL, "cuda: product of %lld rows with %lld x %lld: %s",
+                       (long long)a->n_tok, (long long)m->n_out, (long long)m->n_in,
+                       c->lt->api.status(st));
+    if (a->epilogue == VN_EPI_GELU)
+        return vn_cuda_gelu(c, a->y, a->n_tok * m->n_out, err);
+    return VN_OK;
+}
