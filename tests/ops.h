@@ -1,5 +1,5 @@
-/* ops.h - running the operations of any backend: the table of backends, device buffers with
- * guard bands, one function per operation that takes and gives host arrays. */
+/* ops.h - running the operations of any backend: device buffers with guard bands, and one
+ * function per operation that takes and gives host arrays. */
 #ifndef VN_TEST_OPS_H
 #define VN_TEST_OPS_H
 
@@ -8,37 +8,6 @@
 
 #include "check.h"
 #include "cpu.h"
-
-/* ---- backends: a new one is one more row ---------------------------------------------- */
-
-struct subject {
-    const char *name;
-    const char *device; /* for vn_backend_open, or NULL for a choice of the cpu's parts: */
-    int kernels;        /* index of vn_cpu_kernels_at */
-    bool dnnl;
-    int threads;
-};
-
-static const struct subject subjects[] = {
-    {"cpu", "cpu", 0, true, 2},
-    {"cpu-1-thread", "cpu", 0, true, 1},
-    {"cpu-own-0", NULL, 0, false, 2},
-    {"cpu-own-1", NULL, 1, false, 2},
-    {"cpu-own-2", NULL, 2, false, 2},
-    {"cuda", "cuda", 0, false, 1},
-};
-#define N_SUBJECTS ((int)(sizeof subjects / sizeof *subjects))
-
-static int open_subject(const struct subject *s, enum vn_dtype act, struct vn_backend **out,
-                        struct vn_error *err) {
-    const struct vn_backend_options o = {s->device, act, s->threads};
-    *out = NULL;
-    if (s->device)
-        return vn_backend_open(&o, out, err);
-    if (!vn_cpu_kernels_at(s->kernels))
-        return vn_fail(err, VN_ENODEVICE, "this processor has fewer kinds of kernels");
-    return vn_cpu_open_with(&o, vn_cpu_kernels_at(s->kernels), s->dnnl, out, err);
-}
 
 /* ---- things that must not fail in a test ----------------------------------------------- */
 
