@@ -36,7 +36,7 @@ struct vn_arrow_marks {
 struct vn_arrow_message {
     const uint8_t *meta;
     size_t n;
-    int version; /* 3: V4, 4: V5 */
+    bool version_5; /* or V4, which has the same layout for our types */
     enum vn_arrow_header type;
     int64_t body; /* bytes */
     struct vn_arrow_marks marks;

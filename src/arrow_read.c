@@ -83,7 +83,7 @@ int vn_arrow_parse(const uint8_t *meta, size_t n, struct vn_arrow_message *out,
     if (version != VERSION_4 && version != VERSION_5)
         return vn_fail(err, VN_EINCOMPAT, "Arrow metadata version V%lld is not supported",
                        (long long)version + 1);
-    out->version = (int)version;
+    out->version_5 = version == VERSION_5;
     if (type == VN_ARROW_DICTIONARY)
         return vn_fail(err, VN_EINCOMPAT, "dictionaries are not supported");
     if (type == 4 || type == 5)

@@ -93,6 +93,8 @@ static int next_message(struct vn_reader *r, struct vn_arrow_message *m,
     int rc = read_bytes(r, &r->meta, n, NULL, err);
     if (rc == VN_OK)
         rc = vn_arrow_parse(r->meta.data, r->meta.len, m, err);
+    if (rc == VN_OK && !m->version_5 && !r->lax)
+        return vn_fail(err, VN_EINCOMPAT, "Arrow metadata of version V4, expected V5");
     return rc == VN_OK ? 1 : rc;
 }
 

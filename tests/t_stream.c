@@ -1,4 +1,5 @@
 /* Round trips of all types, and streams that are cut, flipped, joined and reordered. */
+#include "arrow.h"
 #include "check.h"
 #include "gen.h"
 #include "num.h"
@@ -218,12 +219,243 @@ static void bit_flips(void) {
     vn_buf_release(&out);
 }
 
+/* ---- joined and reordered streams ------------------------------------------------------------ */
+
+static void join(struct vn_buf *out, const struct vn_buf *a, const struct vn_buf *b) {
+    out->len = 0;
+    gen_must(vn_buf_append(out, a->data, a->len, &err), &err);
+    gen_must(vn_buf_append(out, b->data, b->len, &err), &err);
+}
+
+static void concatenation(void) {
+    struct vn_buf a = {0}, b = {0}, ab = {0}, abb = {0};
+    struct vn_reader *r;
+    struct vn_batch batch = {0};
+    uint64_t next = 0;
+    gen_memory(&a, VN_KIND_TOKENS, 3, 7);
+    gen_memory(&b, VN_KIND_TOKENS, 2, 5);
+    join(&ab, &a, &b);
+    join(&abb, &ab, &b);
+    CHECK_INT(drain(ab.data, ab.len, 0, false), 31);
+    CHECK_INT(drain(abb.data, abb.len, 3, false), 41);
+    open_memory(&abb, &r);
+    for (int i = 0; vn_reader_next(r, &batch, &err) > 0; i++) {
+        const uint64_t *record = batch.columns[1].level[0].values;
+        CHECK_INT(batch.number, i);
+        for (int64_t k = 0; k < batch.n_rows; k++)
+            CHECK_INT(record[k], next++);
+    }
+    CHECK_INT(next, 41);
+    CHECK_INT(vn_reader_totals(r).batches, 7);
+    vn_reader_close(r);
+    vn_batch_release(&batch);
+    /* cut anywhere but at the joint */
+    int wrong = 0;
+    for (size_t n = 0; n < ab.len; n++)
+        wrong += n == a.len ? drain(ab.data, n, 0, false) != 21
+                            : drain(ab.data, n, 0, false) != VN_EDATA;
+    CHECK_INT(wrong, 0);
+    /* the first without its end marker */
+    a.len -= 8;
+    join(&ab, &a, &b);
+    CHECK_INT(drain(ab.data, ab.len, 0, false), VN_EDATA);
+    vn_buf_release(&a);
+    vn_buf_release(&b);
+    vn_buf_release(&ab);
+    vn_buf_release(&abb);
+}
+
+static void other_schema(void) {
+    struct vn_buf a = {0}, b = {0}, ab = {0};
+    gen_memory(&a, VN_KIND_TOKENS, 1, 7);
+    gen_memory(&b, VN_KIND_VECTORS, 1, 7);
+    join(&ab, &a, &b);
+    CHECK_INT(drain(ab.data, ab.len, 0, false), VN_EINCOMPAT);
+    CHECK(strstr(err.msg, "another stream follows that does not fit: the kinds differ: "
+                          "tokens and vectors") != NULL);
+    vn_buf_release(&a);
+    vn_buf_release(&b);
+    vn_buf_release(&ab);
+}
+
+static void after_the_end(void) {
+    struct vn_buf out = {0};
+    static const uint8_t end[8] = {0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0};
+    small_stream(&out);
+    size_t n = out.len;
+    for (size_t i = 1; i < 20; i++) {
+        out.len = n;
+        gen_must(vn_buf_zeros(&out, i, &err), &err);
+        CHECK_INT(drain(out.data, out.len, 0, false), VN_EDATA);
+        CHECK_INT(drain(out.data, out.len, 0, true), VN_EDATA);
+    }
+    out.len = n;
+    gen_must(vn_buf_append(&out, end, 8, &err), &err);
+    CHECK_INT(drain(out.data, out.len, 0, false), VN_EDATA);
+    CHECK(strstr(err.msg, "a second end marker") != NULL);
+    vn_buf_release(&out);
+}
+
+/* Where the messages of a stream begin, the end marker included. */
+static int find_messages(const struct vn_buf *b, size_t *at) {
+    int n = 0;
+    for (size_t pos = 0;; n++) {
+        struct vn_arrow_message m;
+        uint32_t len = vn_load32(b->data + pos + 4);
+        at[n] = pos;
+        if (!len)
+            return n;
+        gen_must(vn_arrow_parse(b->data + pos + 8, len, &m, &err), &err);
+        pos += 8 + len + (size_t)m.body;
+    }
+}
+
+/* The stream made of these messages of another one; -1 ends the list. */
+static int64_t arrange(const struct vn_buf *b, const size_t *at, const int *list,
+                       bool lax) {
+    struct vn_buf out = {0};
+    for (; *list >= 0; list++) {
+        size_t end = at[*list] == b->len - 8 ? b->len : at[*list + 1];
+        gen_must(vn_buf_append(&out, b->data + at[*list], end - at[*list], &err), &err);
+    }
+    int64_t rc = drain(out.data, out.len, 0, lax);
+    vn_buf_release(&out);
+    return rc;
+}
+
+static void rearranged(void) { /* schema 0, batches 1 2 3, totals 4, end 5 */
+    struct vn_buf b = {0};
+    size_t at[8];
+    small_stream(&b);
+    CHECK_INT(find_messages(&b, at), 5);
+    const struct {
+        int list[9];
+        int64_t strict, lax;
+    } cases[] = {{{0, 1, 2, 3, 4, 5, -1}, 21, 21},
+                 {{0, 2, 1, 3, 4, 5, -1}, VN_EDATA, VN_EDATA},       /* swapped */
+                 {{0, 1, 3, 4, 5, -1}, VN_EDATA, VN_EDATA},          /* dropped */
+                 {{0, 1, 2, 4, 5, -1}, VN_EDATA, VN_EDATA},          /* the last dropped */
+                 {{0, 2, 3, 4, 5, -1}, VN_EDATA, VN_EDATA},          /* the first dropped */
+                 {{0, 1, 2, 2, 3, 4, 5, -1}, VN_EDATA, VN_EDATA},    /* doubled */
+                 {{0, 1, 2, 3, 5, -1}, VN_EDATA, 21},                /* no totals */
+                 {{0, 1, 2, 3, 4, -1}, VN_EDATA, 21},                /* no end marker */
+                 {{0, 1, 2, 3, -1}, VN_EDATA, 21},                   /* neither */
+                 {{0, 1, 2, 3, 4, 4, 5, -1}, VN_EDATA, VN_EDATA},    /* totals twice */
+                 {{0, 1, 4, 2, 3, 5, -1}, VN_EDATA, VN_EDATA},       /* totals too early */
+                 {{0, 0, 1, 2, 3, 4, 5, -1}, VN_EDATA, VN_EDATA},    /* schema twice */
+                 {{0, 1, 0, 2, 3, 4, 5, -1}, VN_EDATA, VN_EDATA},    /* schema inside */
+                 {{1, 2, 3, 4, 5, -1}, VN_EDATA, VN_EDATA},          /* no schema */
+                 {{5, -1}, VN_EDATA, VN_EDATA},                      /* nothing */
+                 {{0, 5, -1}, VN_EDATA, 0},                          /* a schema only */
+                 {{-1}, VN_EDATA, VN_EDATA}};                        /* an empty input */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t strict = arrange(&b, at, cases[i].list, false);
+        int64_t lax = arrange(&b, at, cases[i].list, true);
+        if (strict != cases[i].strict || lax != cases[i].lax) {
+            printf("# case %zu: %lld, lax %lld\n", i, (long long)strict, (long long)lax);
+            CHECK(0);
+        }
+    }
+    vn_buf_release(&b);
+}
+
+static void no_stream(void) {
+    static const char fasta[] = ">id\nMKV\n>next\nMMM\n", old[] = "\x10\x01\x00\x00\x10\x00\x00\x00";
+    CHECK_INT(drain(fasta, sizeof fasta - 1, 0, false), VN_EDATA);
+    CHECK_STR(err.msg, "cannot read 'test': is not an Arrow stream");
+    CHECK_INT(drain(old, 8, 0, true), VN_EDATA);
+    CHECK_INT(drain("ARROW1\0\0........", 16, 0, false), VN_EINCOMPAT);
+    CHECK_STR(err.msg, "cannot read 'test': is an Arrow file, not an Arrow stream");
+    CHECK_INT(drain("", 0, 0, false), VN_EDATA);
+    CHECK_STR(err.msg, "cannot read 'test': the input is empty, expected an Arrow stream");
+}
+
+/* A failing reader goes on failing, and a failing sink is reported. */
+static void failures(void) {
+    struct vn_buf b = {0};
+    struct vn_reader *r;
+    struct vn_batch batch = {0};
+    small_stream(&b);
+    b.len -= 9;
+    open_memory(&b, &r);
+    int rc;
+    while ((rc = vn_reader_next(r, &batch, &err)) > 0)
+        ;
+    CHECK_INT(rc, VN_EDATA);
+    CHECK(strstr(err.msg, "the stream is truncated: the input ends at byte") != NULL);
+    CHECK_INT(vn_reader_next(r, &batch, &err), VN_EDATA);
+    vn_reader_close(r);
+    vn_batch_release(&batch);
+    vn_buf_release(&b);
+}
+
+static void wrong_batches(void) { /* that a writer refuses */
+    struct vn_buf out = {0};
+    struct vn_sink *sink;
+    struct vn_writer *w;
+    struct vn_schema s;
+    struct gen g;
+    gen_schema(&s, VN_KIND_SCORES);
+    gen_open(&g, &s);
+    gen_must(vn_sink_memory(&out, &sink, &err), &err);
+    gen_must(vn_writer_open(sink, &s, &w, &err), &err);
+    CHECK_INT(out.len, 0); /* nothing is sent before the first batch */
+    gen_batch(&g, 4, 0);
+    g.batch.n_columns--;
+    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_EINTERNAL);
+    g.batch.n_columns++;
+    g.batch.columns[1].level[0].length--;
+    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_EINTERNAL);
+    CHECK(strstr(err.msg, "column 'record' has 3 rows of 4") != NULL);
+    g.batch.columns[1].level[0].length++;
+    g.batch.columns[1].level[0].validity = (const uint8_t *)"\x05";
+    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_EINTERNAL);
+    CHECK(strstr(err.msg, "column 'record' may not hold nulls") != NULL);
+    g.batch.columns[1].level[0].validity = NULL;
+    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_OK);
+    vn_writer_abort(w); /* no end marker: what was sent is no whole stream */
+    CHECK_INT(drain(out.data, out.len, 0, false), VN_EDATA);
+    vn_writer_abort(NULL);
+    vn_reader_close(NULL);
+    gen_close(&g);
+    vn_schema_release(&s);
+    vn_buf_release(&out);
+}
+
+/* Batches of one size do not allocate once the first has gone through. */
+static void warm(void) {
+    struct vn_buf out = {0};
+    struct vn_reader *r;
+    struct vn_batch b = {0};
+    const void *columns = NULL, *values = NULL;
+    gen_memory(&out, VN_KIND_VECTORS, 6, 64);
+    open_memory(&out, &r);
+    for (int i = 0; vn_reader_next(r, &b, &err) > 0; i++) {
+        if (i)
+            CHECK(columns == b.columns && values == b.columns[2].level[1].values);
+        columns = b.columns;
+        values = b.columns[2].level[1].values;
+        CHECK((uintptr_t)values % VN_ALIGN == 0);
+    }
+    vn_batch_release(&b);
+    vn_reader_close(r);
+    vn_buf_release(&out);
+}
+
 int main(void) {
     TEST(all_types);
     TEST(all_kinds);
     TEST(empty_streams);
     TEST(slices);
+    TEST(warm);
     TEST(prefixes);
     TEST(bit_flips);
+    TEST(concatenation);
+    TEST(other_schema);
+    TEST(after_the_end);
+    TEST(rearranged);
+    TEST(no_stream);
+    TEST(failures);
+    TEST(wrong_batches);
     return check_done();
 }
