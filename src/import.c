@@ -171,7 +171,8 @@ static int write_item(struct vn_import_job *j, const struct vn_import_item *item
     if (item->file) {
         int rc = vn_ptfile_read(item->file, item->value, &scratch[0], err);
         if (rc != VN_OK)
-            return rc;
+            return vn_prefix(err, "tensor '%s' of '%s'", t.name,
+                             vn_ptfile_path(item->file));
         t.data = scratch[0].data;
     }
     if (type == t.type)

@@ -175,9 +175,9 @@ static double *values(struct parts *p, const struct part *part, const struct vn_
         if (vn_dtype_size(t.type) == 0 || t.type == VN_I64 || t.type == VN_I32 ||
             t.type == VN_U8 || t.n_dims != (cols ? 2 : 1) || t.shape[0] != rows ||
             (cols && t.shape[1] != cols)) {
-            vn_fail(p->err, VN_EDATA, "'%s' has a tensor of the wrong type or shape, expected "
-                    "%lld%s%lld floats", part->name, (long long)rows, cols ? " x " : ", not ",
-                    (long long)cols);
+            vn_fail(p->err, VN_EDATA, cols ? "'%s' has no weight of %lld x %lld floats"
+                                           : "'%s' has a tensor other than %lld floats",
+                    part->name, (long long)rows, (long long)cols);
             vn_buf_release(&b);
             return NULL;
         }

@@ -19,6 +19,8 @@ int vn_ptfile_open(const char *path, struct vn_ptfile **out, struct vn_error *er
     VN_NODISCARD;
 void vn_ptfile_close(struct vn_ptfile *f); /* NULL is legal */
 
+const char *vn_ptfile_path(const struct vn_ptfile *f);
+
 /* The object that was saved. Lives as long as the file. */
 const struct vn_py *vn_ptfile_root(const struct vn_ptfile *f);
 
