@@ -17,7 +17,7 @@ threads change nothing | 0 | . $T/embed.sh; some >t; for p in fp32 bf16; do vn-e
 a permutation changes nothing | 0 | . $T/embed.sh; fasta >a.fa; paste - - <a.fa | sort -k 2 | tr '\t' '\n' >b.fa; for f in a b; do vn-pack --vocab esm2 $f.fa | vn-embed -m m >$f.vn; by_id $f.vn >$f; done; cmp a b && [ $(sort -u a | wc -l) = 60 ]
 the packing changes nothing | 0 | . $T/embed.sh; fasta >a.fa; for n in 64 100 500 4096 65536; do vn-pack --vocab esm2 --max-tokens $n a.fa | vn-embed -m m | tee $n.vn | by_record - >$n; cmp 64 $n || exit 1; done; [ $(wc -l <64) = 60 ] && ! cmp -s <(rows --batches 64.vn) <(rows --batches 500.vn)
 the packing changes nothing in bf16 | 0 | . $T/embed.sh; fasta >a.fa; for n in 64 500 65536; do vn-pack --vocab esm2 --max-tokens $n a.fa | vn-embed -m m --precision bf16 --pool mean | by_record - >$n; cmp 64 $n || exit 1; done
-alone or together | 0 | . $T/embed.sh; fasta >a.fa; vn-pack --vocab esm2 a.fa | vn-embed -m m --pool mean | by_record - | cut -f 1,3- >all; paste - - <a.fa | head -9 | while IFS='	' read -r id s; do printf '%s\n%s\n' "$id" "$s" | vn-pack --vocab esm2 | vn-embed -m m --pool mean | rows | cut -f 1,3-; done | cmp - <(head -9 all)
+alone or together | 0 | . $T/embed.sh; fasta >a.fa; vn-pack --vocab esm2 a.fa | vn-embed -m m --pool mean | by_record - | cut -f 1,3- >all; paste - - <a.fa | sed -n 1,9p | while IFS='	' read -r id s; do printf '%s\n%s\n' "$id" "$s" | vn-pack --vocab esm2 | vn-embed -m m --pool mean | rows | cut -f 1,3-; done | cmp - <(head -9 all)
 
 # ---- --pool, and vn-pool ----
 fused and vn-pool give the same bytes | 0 | . $T/embed.sh; some >t; vn-embed -m m t >e; for p in auto mean mean-all cls max; do cmp <(vn-embed -m m --pool $p t | rows) <(vn-pool --pool $p e | rows) || exit 1; done
@@ -64,7 +64,7 @@ too long changes no neighbour | 0 | . $T/embed.sh; some >t; cmp <(vn-embed -m m 
 max-tokens 0 | 2 | . $T/embed.sh; some | vn-embed -m m --max-tokens 0
 max-tokens: no number | 2 | . $T/embed.sh; some | vn-embed -m m --max-tokens many
 max-tokens beyond a message, token rows | 2 | . $T/embed.sh; some | vn-embed -m m --max-tokens 9000000
-max-tokens beyond memory | 1 | . $T/embed.sh; some >t; (ulimit -v 4000000; vn-embed -m m --pool mean --max-tokens 2000000000 t)
+max-tokens beyond memory | 0 | . $T/embed.sh; [ $(cat /proc/sys/vm/overcommit_memory) != 1 ] || { echo 'skip: the system promises memory that is not there'; exit; }; some >t; vn-embed -m m --pool mean --max-tokens 2147483647 t 2>err >o; [ $? = 1 ] && grep 'no room for records of 2147483647 tokens' err
 
 # ---- status ----
 a status is kept, but for ok | 0 | . $T/embed.sh; mktokens --status 5:cut -:why -:ok - 70:ok 70:cut | vn-embed -m m --max-tokens 60 | rows | cut -f 3,5 | cmp - <(printf 'cut\t5\nwhy\t0\nempty\t0\nempty\t0\ntoo long\t0\ncut\t0\n')

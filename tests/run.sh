@@ -20,6 +20,8 @@ export B
 export PATH="$top/bin:$PATH"
 export VN_TEST_DATA=${VN_TEST_DATA:-$top/../shared/data}
 export LC_ALL=C
+# what cannot be allocated is for the program to refuse, under the sanitizer too
+export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$T/lsan.supp:print_suppressions=0}
 SCRIPTS="headers.sh layers.sh man.sh"
 
