@@ -92,6 +92,9 @@ TESTS    := $(TEST_SRC:tests/%.c=$(B)/tests/%)
 TOOL_SRC := $(filter-out $(TEST_SRC) tests/fault.c,$(wildcard tests/*.c))
 TOOLS    := $(TOOL_SRC:tests/%.c=$(B)/tests/%)
 
+# targets that do everything use all processors, unless make was told how many
+jobs = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
 ifeq ($(V),0)
 Q := @
 say = @printf '  %-4s %s\n' $(1) $@
@@ -149,7 +152,7 @@ $(B)/tests/fault.so: tests/fault.c
 tests: all $(TESTS) $(TOOLS) $(if $(wildcard tests/fault.c),$(B)/tests/fault.so)
 
 check: deps
-	@$(MAKE) --no-print-directory check-built
+	@$(MAKE) $(jobs) --no-print-directory check-built
 .PHONY: check-built
 check-built: tests
 	@B=$(B) tests/run.sh
@@ -163,22 +166,22 @@ deps:
 # bin/ holds the configuration built last: put the ordinary one back, pass or fail
 .PHONY: check-san
 check-san: deps
-	@rc=0; $(MAKE) --no-print-directory SAN=address,undefined check-built || rc=$$?; \
-	$(MAKE) --no-print-directory -s SAN= all && exit $$rc
+	@rc=0; $(MAKE) $(jobs) --no-print-directory SAN=address,undefined check-built || rc=$$?; \
+	$(MAKE) $(jobs) --no-print-directory -s SAN= all && exit $$rc
 
 .PHONY: check-oracle bench
 check-oracle:
 	@tests/deps.sh $(if $(ORACLE_PYTHON),,python3-venv)
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) $(jobs) --no-print-directory tests
 	@B=$(B) ORACLE_PYTHON="$(ORACLE_PYTHON)" tests/oracle.sh
 bench:
 	@tests/deps.sh $(if $(ORACLE_PYTHON),,python3-venv)
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) $(jobs) --no-print-directory tests
 	@B=$(B) ORACLE_PYTHON="$(ORACLE_PYTHON)" tests/bench.sh
 
 .PHONY: demo
 demo: deps
-	@$(MAKE) --no-print-directory -s all $(B)/tests/mkmodel
+	@$(MAKE) $(jobs) --no-print-directory -s all $(B)/tests/mkmodel
 	@B=$(B) examples/demo/run.sh
 
 # ---- installing ------------------------------------------------------------------------
