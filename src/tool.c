@@ -159,6 +159,10 @@ void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *
     /* the context is kept: positional arguments and option strings live in it */
     poptContext con = poptGetContext(t->name, argc, (const char **)argv, table, 0);
     int rc;
+    if (!con) {
+        vn_tool_error(t, "cannot allocate memory for the options");
+        exit(-VN_EFAIL);
+    }
     while ((rc = poptGetNextOpt(con)) >= 0) {
         if (rc == OPT_HELP)
             print_help(t, con);

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "export.h"
 #include "order.h"
 #include "scorer.h"
 #include "stream.h"
-#include "table.h"
 #include "tool.h"
 
 #define OUT_ROWS 4096 /* rows put out at once */
@@ -27,9 +27,8 @@ struct classify {
     struct vn_scorer scorer;
     struct vn_order *order;
     struct vn_batch in, scored, ready; /* as read, as scored, those whose turn has come */
-    struct vn_sink *sink;     /* FORMAT_TSV */
+    struct vn_export *table;  /* FORMAT_TSV */
     struct vn_writer *writer; /* FORMAT_STREAM */
-    struct vn_buf text;
     uint64_t rows;
 };
 
@@ -70,27 +69,15 @@ static int open_output(struct classify *c, struct vn_error *err) {
         return rc;
     if (c->format == FORMAT_STREAM)
         return vn_writer_open(sink, &c->scorer.schema, &c->writer, err);
-    c->sink = sink;
-    return vn_table_header(&c->scorer.schema, &c->text, err);
-}
-
-static int send_text(struct classify *c, struct vn_error *err) {
-    int rc = vn_sink_puts(c->sink, (const char *)c->text.data, c->text.len, err);
-    c->text.len = 0;
-    return rc;
+    return vn_export_tsv(&c->scorer.schema, sink, &c->table, err);
 }
 
 /* Puts out all rows whose turn has come. */
 static int put_out(struct classify *c, struct vn_error *err) {
     int rc;
     while ((rc = vn_order_next(c->order, OUT_ROWS, &c->ready, err)) > 0) {
-        rc = VN_OK;
-        if (c->format == FORMAT_STREAM)
-            rc = vn_writer_put(c->writer, &c->ready, err);
-        for (int64_t i = 0; c->sink && i < c->ready.n_rows && rc == VN_OK; i++)
-            rc = vn_table_row(&c->scorer.schema, &c->ready, i, &c->text, err);
-        if (rc == VN_OK && c->sink)
-            rc = send_text(c, err);
+        rc = c->table ? c->table->put(c->table, &c->ready, err)
+                      : vn_writer_put(c->writer, &c->ready, err);
         if (rc != VN_OK)
             return rc;
         c->rows += (uint64_t)c->ready.n_rows;
@@ -118,15 +105,16 @@ static int run(struct classify *c, struct vn_error *err) {
     return rc;
 }
 
+/* Ends the output, or, after a failure, drops it without an end. */
 static int close_output(struct classify *c, int rc, struct vn_error *err) {
-    if (rc == VN_OK && c->sink)
-        rc = send_text(c, err); /* the header, where no row has taken it along */
+    struct vn_error ignored;
     if (rc != VN_OK) {
         vn_writer_abort(c->writer);
-        vn_sink_abort(c->sink);
+        if (c->table)
+            c->table->close(c->table, false, &ignored);
         return rc;
     }
-    return c->writer ? vn_writer_close(c->writer, err) : vn_sink_close(c->sink, err);
+    return c->table ? c->table->close(c->table, true, err) : vn_writer_close(c->writer, err);
 }
 
 static int list(struct vn_buf *b, const struct vn_tally *t, int n) {
@@ -173,7 +161,6 @@ static int classify(struct classify *c, const char *head, struct vn_error *err) 
     vn_batch_release(&c->ready);
     vn_order_free(c->order);
     vn_scorer_release(&c->scorer);
-    vn_buf_release(&c->text);
     vn_reader_close(c->reader);
     vn_head_close(c->head);
     return rc;

@@ -7,26 +7,29 @@ columns | 0 | . $T/fixture.sh; make_head; vectors status=1 carry=1 | vn-classify
 columns of three classes | 0 | . $T/fixture.sh; make_head --classes a,b,c; vectors | vn-classify -m head | head -1 | cmp - <(printf 'id\trecord\tlabel\tscore_a\tscore_b\tscore_c\tstatus\n')
 scores sum to 1, the label is the highest | 0 | . $T/fixture.sh; make_head --classes a,b,c; vectors n=500 | vn-classify -m head | awk -F '\t' 'NR > 1 { s = $4 + $5 + $6; if (s < 0.999999 || s > 1.000001) exit 1; l = $4 >= $5 && $4 >= $6 ? "a" : $5 >= $6 ? "b" : "c"; if (l != $3) exit 2; seen[l]++ } END { exit !(seen["a"] && seen["b"] && seen["c"] && NR == 501) }'
 no vector: dots and the status that came | 0 | . $T/fixture.sh; make_head; vectors n=8 null=2 status=1 | vn-classify -m head | cut -f 1,3-6 | grep -v 'ok$' | cmp - <(printf 'id\tlabel\tscore_others\tscore_virus\tstatus\nread1\t.\t.\t.\tempty\nread3\t.\t.\t.\tempty\nread5\t.\t.\t.\tempty\nread7\t.\t.\t.\tempty\n')
-no vector, even records | 0 | . $T/fixture.sh; make_head; vectors n=9 null=3 status=1 | vn-classify -m head | grep -c "^read[28]	.*	\.	\.	\.	too long$" | grep -qx 2
-no status column: empty | 0 | . $T/fixture.sh; make_head; vectors n=9 null=3 | vn-classify -m head | grep -c "	\.	\.	\.	empty$" | grep -qx 3
+no vector, even records | 0 | . $T/fixture.sh; make_head; vectors n=9 null=3 status=1 | vn-classify -m head | grep -c "^read[28]	.*	\.	\.	\.	too long$" | grep -x >/dev/null 2
+no status column: empty | 0 | . $T/fixture.sh; make_head; vectors n=9 null=3 | vn-classify -m head | grep -c "	\.	\.	\.	empty$" | grep -x >/dev/null 3
 not finite | 0 | . $T/fixture.sh; make_head; vectors n=9 bad=4 | vn-classify -m head | grep -v 'ok$' | tail -1 | cmp - <(printf 'read4\t4\t.\t.\t.\tnot finite\n')
 carried values are escaped, absent ones are dots | 0 | . $T/fixture.sh; make_head; vectors n=7 carry=1 | vn-classify -m head | cut -f 7,8 | cmp - <(printf 'source\tnote\n0\ta\\tb\\\\0\n10\tnote 1\n20\t.\n30\tnote 3\n40\tnote 4\n50\t.\n60\tnote 6\n')
 no records: a header | 0 | . $T/fixture.sh; make_head; vectors n=0 | vn-classify -m head | cmp - <(printf 'id\trecord\tlabel\tscore_others\tscore_virus\tstatus\n')
-two streams in a row | 0 | . $T/fixture.sh; make_head; (vectors n=100; vectors n=50) | vn-classify -m head >t; [ $(wc -l <t) = 151 ] && tail -1 t | cut -f 1,2 | grep -qx 'read49	149'
+two streams in a row | 0 | . $T/fixture.sh; make_head; (vectors n=100; vectors n=50) | vn-classify -m head >t; [ $(wc -l <t) = 151 ] && tail -1 t | cut -f 1,2 | grep -x >/dev/null 'read49	149'
 a head in $VN_MODELS | 0 | . $T/fixture.sh; mkdir m; make_head; mv head m/h1; vectors | VN_MODELS=m vn-classify -m h1 >/dev/null
 any number of threads | 0 | . $T/fixture.sh; make_head; vectors n=500 >v; cmp <(vn-classify -m head -t 1 v) <(vn-classify -m head -t 3 v)
 
 # ---- --threshold ----
 threshold 0 and 1 | 0 | . $T/fixture.sh; make_head; vectors n=50 >v; [ $(vn-classify -m head --threshold 0 v | cut -f 3 | grep -cx virus) = 50 ] && [ $(vn-classify -m head --threshold 1 v | cut -f 3 | grep -cx others) = 50 ]
-threshold: from this score up, as printed | 0 | . $T/fixture.sh; make_head; vectors n=99 >v; x=$(vn-classify -m head v | tail -n +2 | cut -f 5 | sort -g | sed -n 50p); vn-classify -m head --threshold $x v | cut -f 3 | grep -cx virus | grep -qx 50
+threshold: from this score up, as printed | 0 | . $T/fixture.sh; make_head; vectors n=99 >v; x=$(vn-classify -m head v | tail -n +2 | cut -f 5 | sort -g | sed -n 50p); vn-classify -m head --threshold $x v | cut -f 3 | grep -cx virus | grep -x >/dev/null 50
 threshold is for two classes | 2 | . $T/fixture.sh; make_head --classes a,b,c; vectors | vn-classify -m head --threshold 0.5
 threshold out of range | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --threshold 1.5
 threshold no number | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --threshold 0,5
 threshold nan | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --threshold nan
 
 # ---- --format ----
+format stream: a scores stream, whole | 0 | . $T/fixture.sh; make_head; vectors n=300 null=7 status=1 carry=1 | vn-classify -m head --format stream >s && vn-view --check s && vn-view --header s | grep >/dev/null scores
+format stream has the rows of the table | 0 | . $T/fixture.sh; make_head; vectors n=300 null=7 status=1 carry=1 >v; cmp <(vn-classify -m head v) <(vn-classify -m head --format stream v | vn-view --to tsv)
 format tsv is the default | 0 | . $T/fixture.sh; make_head; vectors >v; cmp <(vn-classify -m head v) <(vn-classify -m head --format tsv v)
 format: another word | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --format csv
+provenance names the head | 0 | . $T/fixture.sh; make_head; sum=$(sha256sum <head/model.safetensors | cut -c 1-64); vectors | vn-classify -m head --format stream >s; vn-view --header s | grep >/dev/null "$sum"
 provenance without arguments is the same for any file name | 0 | . $T/fixture.sh; make_head; vectors >v; cp v w; cmp <(vn-classify -m head --format stream --no-provenance v) <(vn-classify -m head --format stream --no-provenance w)
 
 # ---- head against stream ----
@@ -65,5 +68,5 @@ output | 0 | . $T/fixture.sh; make_head; vectors >v; vn-classify -m head -o a v 
 silence | 0 | . $T/fixture.sh; make_head; vectors | vn-classify -m head 2>e >/dev/null && [ ! -s e ]
 verbose: labels and statuses add up | 0 | . $T/fixture.sh; make_head; vectors n=30 null=3 status=1 | vn-classify -m head -v 2>e >/dev/null; grep -Eq '^vn-classify: 30 records; labels: (others [0-9]+, )?virus [0-9]+, no call 10; status: .*ok 20.* s, [0-9]+ records/s, peak [0-9]+ MiB$' e && [ $(wc -l <e) = 1 ]
 quiet | 0 | . $T/fixture.sh; make_head; vectors | vn-classify -m head -v -q 2>e >/dev/null && [ ! -s e ]
-help | 0 | vn-classify --help | grep -q -- '--threshold' && vn-classify -h | grep -q -- '--max-waiting'
-version | 0 | vn-classify --version | grep -qx 'vn-classify 0\.1\.0'
+help | 0 | vn-classify --help | grep >/dev/null -- '--threshold' && vn-classify -h | grep >/dev/null -- '--max-waiting'
+version | 0 | vn-classify --version | grep -x >/dev/null 'vn-classify 0\.1\.0'

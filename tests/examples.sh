@@ -6,7 +6,7 @@ set -u
 make_fixture 40 || exit 1
 examples=$T/../examples
 fixture=$PWD
-for model in model head reads.fa; do export "${model%.fa}=$fixture/$model"; done
+model=$fixture/model head=$fixture/head reads=$fixture/reads.fa
 
 run() { # name, test of the result
     local name=$1 rc

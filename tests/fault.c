@@ -5,14 +5,15 @@
  *     CALL:N+[:ERRNO]            the N-th and all that follow
  *     read:one, write:short      one byte a call; half of what was asked, at least one
  *     read:eintr, write:eintr    every second call fails with EINTR
- *     read:eagain, write:eagain  every second call fails with EAGAIN
- *   CALL: alloc (malloc, calloc, realloc, aligned_alloc, posix_memalign), read, write
- *   (writev too), open, close, rename, mmap.
+ *     read:eagain, write:eagain  every second call fails with EAGAIN, but on plain files
+ *   CALL: alloc (malloc, calloc, realloc, aligned_alloc, posix_memalign), popt (those from
+ *   within popt), read, write (writev too), open, close, rename, mmap.
  *   VN_FAULT_FIRED=FILE          made when a rule of the first two forms has fired
  *
  * Counted are the calls after main has begun, in all threads; not those on descriptor 2, so
- * that a message can be seen; and not allocations asked for by the C++ run time, oneDNN,
- * OpenMP and the dynamic loader, which end the process by themselves when one fails. */
+ * that a message can be seen. Allocations asked for by the C++ run time, oneDNN, OpenMP and
+ * the dynamic loader are left alone, as those end the process themselves when one fails;
+ * popt's count as "popt": it ends the process, crashes, or forgets the option. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +29,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum call { ALLOC, READ, WRITE, OPEN, CLOSE, RENAME, MMAP, N_CALLS };
-static const char *const names[N_CALLS] = {"alloc", "read",   "write", "open",
-                                           "close", "rename", "mmap"};
+enum call { ALLOC, POPT, READ, WRITE, OPEN, CLOSE, RENAME, MMAP, N_CALLS };
+static const char *const names[N_CALLS] = {"alloc", "popt",  "read",   "write",
+                                           "open",  "close", "rename", "mmap"};
 static struct rule {
     long at;      /* the call that fails, from 1; 0: none */
     bool onwards; /* and all after it */
@@ -59,33 +60,36 @@ static void *(*real_mmap)(void *, size_t, int, int, int, off_t);
 #define MAX_RANGES 32
 static struct {
     uintptr_t from, to;
-} spared[MAX_RANGES];
-static int n_spared;
+    bool popt;
+} special[MAX_RANGES]; /* code whose allocations are not counted as ours */
+static int n_special;
 
-static int spare(struct dl_phdr_info *info, size_t size, void *ctx) {
+static int find_special(struct dl_phdr_info *info, size_t size, void *ctx) {
     static const char *const libraries[] = {"libstdc++", "libdnnl", "libgomp", "libtbb",
-                                            "ld-linux"};
+                                            "ld-linux", "libpopt"};
     (void)size;
     (void)ctx;
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
         if (!strstr(info->dlpi_name, libraries[i]))
             continue;
-        for (int p = 0; p < info->dlpi_phnum && n_spared < MAX_RANGES; p++) {
+        for (int p = 0; p < info->dlpi_phnum && n_special < MAX_RANGES; p++) {
             if (info->dlpi_phdr[p].p_type != PT_LOAD)
                 continue;
-            spared[n_spared].from = info->dlpi_addr + info->dlpi_phdr[p].p_vaddr;
-            spared[n_spared].to = spared[n_spared].from + info->dlpi_phdr[p].p_memsz;
-            n_spared++;
+            special[n_special].from = info->dlpi_addr + info->dlpi_phdr[p].p_vaddr;
+            special[n_special].popt = !strcmp(libraries[i], "libpopt");
+            special[n_special].to = special[n_special].from + info->dlpi_phdr[p].p_memsz;
+            n_special++;
         }
     }
     return 0;
 }
 
-static bool is_spared(const void *caller) {
-    for (int i = 0; i < n_spared; i++)
-        if ((uintptr_t)caller >= spared[i].from && (uintptr_t)caller < spared[i].to)
-            return true;
-    return false;
+/* What an allocation asked for by `caller` counts as; N_CALLS: nothing. */
+static enum call kind_of(const void *caller) {
+    for (int i = 0; i < n_special; i++)
+        if ((uintptr_t)caller >= special[i].from && (uintptr_t)caller < special[i].to)
+            return special[i].popt ? POPT : N_CALLS;
+    return ALLOC;
 }
 
 static void die(const char *what) {
@@ -113,7 +117,7 @@ static void parse_rule(const char *text) {
         r->at = strtol(arg, &end, 10);
         r->onwards = *end == '+';
         end += r->onwards;
-        r->errnum = *end == ':' ? (int)strtol(end + 1, &end, 10) : call == ALLOC ? ENOMEM : EIO;
+        r->errnum = *end == ':' ? (int)strtol(end + 1, &end, 10) : call <= POPT ? ENOMEM : EIO;
         if (*end || r->at < 1 || r->errnum < 1)
             die(text);
     }
@@ -134,7 +138,7 @@ static void set_up(void) {
     for (char *r = strtok_r(text, ",", &save); r; r = strtok_r(NULL, ",", &save))
         parse_rule(r);
     fired_path = getenv("VN_FAULT_FIRED");
-    dl_iterate_phdr(spare, NULL);
+    dl_iterate_phdr(find_special, NULL);
 }
 
 __attribute__((constructor)) static void begin(void) {
@@ -142,9 +146,14 @@ __attribute__((constructor)) static void begin(void) {
         set_up();
 }
 
+static bool is_plain_file(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /* Returns the errno to fail with, or 0. */
 static int hit(enum call call) {
-    if (!armed)
+    if (!armed || call == N_CALLS)
         return 0;
     long n = __atomic_add_fetch(&counts[call], 1, __ATOMIC_SEQ_CST);
     const struct rule *r = &rules[call];
@@ -165,11 +174,14 @@ static int hit(enum call call) {
             return result; \
         } \
     } while (0)
-#define FAIL_ALLOC_IF_HIT(result) \
+/* A plain file is always ready: EAGAIN cannot come from it. */
+#define FAIL_IF_FD_HIT(call, fd) \
     do { \
-        if (armed && !is_spared(__builtin_return_address(0))) \
-            FAIL_IF_HIT(ALLOC, result); \
+        if (rules[call].sprinkle != EAGAIN || !is_plain_file(fd)) \
+            FAIL_IF_HIT(call, -1); \
     } while (0)
+#define FAIL_ALLOC_IF_HIT(result) \
+    FAIL_IF_HIT(armed ? kind_of(__builtin_return_address(0)) : ALLOC, result)
 
 void *malloc(size_t n) {
     FAIL_ALLOC_IF_HIT(NULL);
@@ -195,7 +207,7 @@ int posix_memalign(void **out, size_t align, size_t n) {
 
 ssize_t read(int fd, void *buf, size_t n) {
     begin();
-    FAIL_IF_HIT(READ, -1);
+    FAIL_IF_FD_HIT(READ, fd);
     return real_read(fd, buf, armed && rules[READ].cut && n > 1 ? 1 : n);
 }
 
@@ -206,14 +218,14 @@ ssize_t write(int fd, const void *buf, size_t n) {
     begin();
     if (fd == STDERR_FILENO)
         return real_write(fd, buf, n);
-    FAIL_IF_HIT(WRITE, -1);
+    FAIL_IF_FD_HIT(WRITE, fd);
     return real_write(fd, buf, shorten(n));
 }
 ssize_t writev(int fd, const struct iovec *iov, int n) {
     begin();
     if (fd == STDERR_FILENO)
         return real_writev(fd, iov, n);
-    FAIL_IF_HIT(WRITE, -1);
+    FAIL_IF_FD_HIT(WRITE, fd);
     if (!rules[WRITE].cut)
         return real_writev(fd, iov, n);
     while (n > 1 && iov->iov_len == 0)

@@ -75,8 +75,8 @@ output() {
 mkdir out
 each output
 
-info_full() { vn-model info model >/dev/full 2>err; expect 74 "model info: full disk" $?; }
-info_full
+vn-model info model >/dev/full 2>err
+expect 74 "model info: full disk" $?
 vn-model info model >&- 2>err
 expect 74 "model info: standard output closed" $?
 "$child" --broken-pipe --ignore-sigpipe -- vn-model info model 2>err
@@ -92,7 +92,7 @@ expect 141,74 "pack: an endless input, reader gone" "${PIPESTATUS[1]}"
 # ---- input ----------------------------------------------------------------------------
 
 input() {
-    local name=$1 input=$2 size at
+    local name=$1 input=$2 size at status
     shift 2
     "$@" <&- >out/x 2>err
     expect 66 "$name: standard input closed" $?
@@ -100,29 +100,34 @@ input() {
     expect 66 "$name: missing file" $?
     "$@" . >out/x 2>err
     expect 66 "$name: a folder as input" $?
-    [ "$input" = reads.fa ] && return # plain text may end anywhere
+    # plain text may end anywhere; a look at the header reads no more than that
+    case $name in pack | view\ header) return ;; esac
     size=$(stat -c %s "$input")
     local bad=
     for at in 1 7 8 64 $((size / 3)) $((size / 2)) $((size - 300)) $((size - 9)) $((size - 8)) \
         $((size - 4)) $((size - 1)); do
-        head -c "$at" "$input" | "$@" >out/x 2>err
-        [ "${PIPESTATUS[1]}" = 65 ] && [ -s err ] || bad="$bad $at:${PIPESTATUS[1]}"
         head -c "$at" "$input" >cut
+        cat cut | "$@" >out/x 2>err
+        status=${PIPESTATUS[1]}
+        [ "$status" = 65 ] && [ -s err ] || bad="$bad $at:$status"
         rm -f out/y
         "$@" -o out/y cut 2>err && bad="$bad $at:0"
-        [ -e out/y ] && bad="$bad $at:file"
+        # a report on several files is kept whatever one of them was like
+        case $name in *stats) ;; *) [ -e out/y ] && bad="$bad $at:file" ;; esac
     done
     [ -z "$bad" ]
     say $? "$name: cut input${bad:+ # at$bad}"
-    : | "$@" >out/x 2>err
-    [ "$name" = "pack gz" ] || expect 65 "$name: empty input" $?
+    case $input in *.vn)
+        "$@" </dev/null >out/x 2>err
+        expect 65 "$name: empty input" $? ;;
+    esac
     rm -f out/*
 }
 each input
 
 flipped() {
     local name=$1 input=$2
-    case $input in *.vn) ;; *) return ;; esac
+    case $name in pack* | view\ header) return ;; esac
     shift 2
     local bad=
     for at in 12 200 -2000 -600; do
@@ -133,7 +138,9 @@ b[int(sys.argv[2])] ^= 4
 sys.stdout.buffer.write(b)
 END
         "$@" flip >out/x 2>err
-        [ $? = 65 ] && [ -s err ] || bad="$bad $at"
+        # 76: a schema that no longer says that it is ours
+        case $?:$at in 65:* | 76:12) ;; *) bad="$bad $at" ;; esac
+        [ -s err ] || bad="$bad $at (silent)"
     done
     [ -z "$bad" ]
     say $? "$name: a flipped bit${bad:+ # at$bad}"
@@ -209,6 +216,7 @@ done 2>/dev/null
 
 signalled() {
     local name=$1 input=$2 signal pid status
+    [ "$name" = "view header" ] && return # it does not wait for the rest of its input
     shift 2
     for signal in TERM INT HUP; do
         rm -rf out && mkdir out

@@ -21,7 +21,7 @@ fi
 
 # A model of the ESM-2 architecture, 6 layers, 64 wide, and a head for its vectors.
 "$build/tests/mkmodel" --layers 6 --width 64 --heads 4 --seed 8 demo-model
-"$build/tests/mkmodel" --head --input 64 --hidden 32 --classes others,virus --seed 8 \
+"$build/tests/mkmodel" --head --input 64 --hidden 32 --classes others,virus --seed 2 \
     --inputs '[{"model": "demo-model", "layer": 6, "pool": "mean", "width": 64}]' demo-head
 
 vn-pack -m demo-model "$here/proteins.fa" |
