@@ -224,13 +224,17 @@ static int bind(const struct lookup *l, const char *suffix, int64_t rows, int64_
                    wanted);
 }
 
-/* `stem`.weight [rows, cols] ([rows] for a norm, cols 0) and `stem`.bias [rows]. */
+/* `stem`.weight [rows, cols] ([rows] for a norm, cols 0) and `stem`.bias [rows]. Some
+ * writers call those of a norm gamma and beta. */
 static int bind_pair(const struct lookup *l, const char *stem, int64_t rows, int64_t cols,
                      const struct vn_tensor **w, const struct vn_tensor **b) {
-    char suffix[80];
-    snprintf(suffix, sizeof suffix, "%s.weight", stem);
+    char suffix[80], name[160];
+    snprintf(suffix, sizeof suffix, "%s.gamma", stem);
+    tensor_name(l, suffix, name, sizeof name);
+    bool gamma = !cols && vn_tensors_find(l->m->tensors, name);
+    snprintf(suffix, sizeof suffix, "%s.%s", stem, gamma ? "gamma" : "weight");
     int rc = bind(l, suffix, rows, cols, w);
-    snprintf(suffix, sizeof suffix, "%s.bias", stem);
+    snprintf(suffix, sizeof suffix, "%s.%s", stem, gamma ? "beta" : "bias");
     return rc == VN_OK ? bind(l, suffix, rows, 0, b) : rc;
 }
 

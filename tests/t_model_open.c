@@ -231,6 +231,9 @@ static void flattened(struct vn_tensor *t) {
 static void integers(struct vn_tensor *t) {
     t->type = VN_I32;
 }
+static void gamma_name(struct vn_tensor *t) {
+    t->name = "esm.encoder.layer.0.LayerNorm.gamma";
+}
 static float other_frequencies[8] = {1, 0.3f, 0.1f, 0.03f, 0.01f, 0.003f, 0.001f, 0.0003f};
 static void frequencies(struct vn_tensor *t) {
     t->data = other_frequencies;
@@ -260,6 +263,9 @@ static void tensors(void) {
         check_message(refusal(), cases[i].message);
         check_message(refusal(), "model 'm'");
     }
+    /* gamma and beta for weight and bias of a norm; both must be there */
+    rewrite("esm.encoder.layer.0.LayerNorm.weight", gamma_name);
+    check_message(refusal(), "'esm.encoder.layer.0.LayerNorm.beta' is missing");
     other_frequencies[3] = NAN;
     rewrite("esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq", frequencies);
     check_message(refusal(), "not finite");
