@@ -29,7 +29,6 @@ struct packed_source {
 
     ZSTD_DCtx *zstd;
     bool in_frame;        /* between a zstd frame's first and last byte */
-    bool pending;         /* the decoder may hold bytes that found no room */
 };
 
 static int64_t at_byte(const struct packed_source *p) {
@@ -166,20 +165,18 @@ static int64_t zstd_read(struct vn_source *s, void *buf, size_t n, struct vn_err
     struct packed_source *p = (struct packed_source *)s;
     ZSTD_outBuffer out = {buf, n, 0};
     for (;;) {
-        if (!p->pending) {
-            int rc = refill(p, err);
-            if (rc < 0 || (rc == 0 && !p->in_frame))
-                return rc;
-            if (rc == 0)
-                return truncated(p, "it ends inside a zstd frame", err);
-        }
+        /* the decoder keeps back a frame's last byte until all output has found room */
+        int rc = refill(p, err);
+        if (rc < 0 || (rc == 0 && !p->in_frame))
+            return rc;
+        if (rc == 0)
+            return truncated(p, "it ends inside a zstd frame", err);
         ZSTD_inBuffer in = {p->in, p->len, p->pos};
         size_t rest = ZSTD_decompressStream(p->zstd, &out, &in);
         p->pos = in.pos;
         if (ZSTD_isError(rest))
             return damaged(p, ZSTD_getErrorName(rest), err);
         p->in_frame = rest != 0;
-        p->pending = p->in_frame && out.pos == out.size;
         if (out.pos)
             return (int64_t)out.pos;
     }

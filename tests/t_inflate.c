@@ -18,11 +18,12 @@ static void add(struct vn_buf *b, const void *p, size_t n) {
 }
 
 /* One gzip member; as a bgzf block when bgzf is set. Returns its size. */
+static int level = 6;
 static size_t add_gzip(struct vn_buf *b, const void *p, size_t n, bool bgzf) {
     uint8_t out[70000], extra[6] = {'B', 'C', 2, 0, 0, 0};
     z_stream z = {0};
     gz_header h = {.os = 255};
-    if (deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+    if (deflateInit2(&z, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         abort();
     if (bgzf) {
         h.extra = extra;
@@ -45,15 +46,19 @@ static size_t add_gzip(struct vn_buf *b, const void *p, size_t n, bool bgzf) {
     return size;
 }
 
-static void add_zstd(struct vn_buf *b, const void *p, size_t n) {
+static void add_zstd_frame(struct vn_buf *b, const void *p, size_t n, int checksum) {
     uint8_t out[70000];
     ZSTD_CCtx *c = ZSTD_createCCtx();
-    ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);
+    ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, checksum);
     size_t size = ZSTD_compress2(c, out, sizeof out, p, n);
     ZSTD_freeCCtx(c);
     if (ZSTD_isError(size))
         abort();
     add(b, out, size);
+}
+
+static void add_zstd(struct vn_buf *b, const void *p, size_t n) {
+    add_zstd_frame(b, p, n, 1);
 }
 
 static void add_skippable(struct vn_buf *b) {
@@ -163,6 +168,12 @@ static void bgzf_blocks(void) {
     expect_bad(&b, first, "empty block that ends a bgzf file is missing", (int64_t)first);
     CHECK_INT(add_gzip(&b, "", 0, true), 28);
     expect_text(&b);
+    b.len = 0; /* an empty block is not yet the block that ends the file */
+    add_gzip(&b, text, TEXT_LEN, true);
+    level = 0;
+    CHECK(add_gzip(&b, "", 0, true) != 28);
+    level = 6;
+    expect_bad(&b, b.len, "empty block that ends a bgzf file is missing", (int64_t)b.len);
     b.len = 0; /* cat a.bgz b.bgz leaves an end block in the middle */
     add_gzip(&b, text, 20, true);
     add_gzip(&b, "", 0, true);
@@ -341,6 +352,12 @@ static void long_runs(void) {
     CHECK_INT(out.len, 20 * 60000);
     CHECK_INT(unpack(&zst, zst.len, 4096, 4096, &out, &err), VN_OK);
     CHECK_INT(out.len, 20 * 60000);
+    zst.len = 0; /* no checksum follows the last block: its output must not be lost */
+    add_zstd_frame(&zst, want.data, want.len, 0);
+    for (size_t ask = 100; ask <= 4096; ask += 999) {
+        CHECK_INT(unpack(&zst, zst.len, 4096, ask, &out, &err), VN_OK);
+        CHECK_INT(out.len, 60000);
+    }
     vn_buf_release(&want);
     vn_buf_release(&gz);
     vn_buf_release(&zst);
