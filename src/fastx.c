@@ -7,7 +7,7 @@
 #include "inflate.h"
 
 #define IN_SIZE ((size_t)256 << 10)
-#define MAX_SEQ (((size_t)1 << 31) - 16) /* letters of a record: they are counted in int32 */
+#define MAX_SEQ (((size_t)1 << 31) - 16) /* letters of a record: counted in int32 */
 #define MAX_ID ((size_t)16 << 20)        /* bytes of an id */
 #define MASK "<mask>"
 #define MASK_LEN 6
@@ -17,26 +17,25 @@ enum format { UNKNOWN, FASTA, FASTQ };
 struct vn_fastx {
     struct vn_source *source;
     enum format format;
-    uint8_t *in;         /* [IN_SIZE] */
-    size_t pos, end;     /* what is left of in[] */
-    size_t scanned;      /* no line ends in in[pos..scanned) */
-    int64_t in_start;    /* byte of the text that in[0] is */
+    uint8_t *in;      /* [IN_SIZE] */
+    size_t pos, end;  /* what is left of in[] */
+    size_t scanned;   /* no line ends in in[pos..scanned) */
+    int64_t in_start; /* byte of the text that in[0] is */
     bool eof;
-    bool in_line;        /* the last piece did not end its line */
-    bool no_lf;          /* the last piece ended its line by the end of the text */
-    uint64_t n_records;  /* begun, the current one included */
-    uint64_t line;       /* number of the current line, from 1 */
+    bool in_line;       /* the last piece did not end its line */
+    bool no_lf;         /* the last piece ended its line by the end of the text */
+    uint64_t n_records; /* begun, the current one included */
+    uint64_t line;      /* number of the current line, from 1 */
     struct vn_buf id, clean_id, seq;
 };
 
 /* What a byte means in a sequence line. */
 enum { OTHER, LETTER, BLANK };
-static const uint8_t meaning[256] = {['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER,
-                                     ['*'] = LETTER,         ['-'] = LETTER,
-                                     ['.'] = LETTER,         [' '] = BLANK,
-                                     ['\t'] = BLANK};
+static const uint8_t meaning[256] = {
+    ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['*'] = LETTER, ['-'] = LETTER,
+    ['.'] = LETTER,         [' '] = BLANK,          ['\t'] = BLANK};
 
-/* ---- messages ------------------------------------------------------------------------- */
+/* ---- messages --------------------------------------------------------------------- */
 
 /* Puts file, record, line and byte around the message that vn_fail left. */
 static int located(const struct vn_fastx *f, int64_t byte, struct vn_error *err) {
@@ -45,7 +44,8 @@ static int located(const struct vn_fastx *f, int64_t byte, struct vn_error *err)
     vn_prefix(err, "bad sequence file '%s'", f->source->name);
     size_t n = strlen(err->msg);
     snprintf(err->msg + n, sizeof err->msg - n, " (record %llu, line %llu, byte %lld)",
-             (unsigned long long)f->n_records, (unsigned long long)f->line, (long long)byte);
+             (unsigned long long)f->n_records, (unsigned long long)f->line,
+             (long long)byte);
     return VN_EDATA;
 }
 
@@ -68,7 +68,7 @@ static int cut_inside(const struct vn_fastx *f, const char *where, struct vn_err
     return located(f, here(f), err);
 }
 
-/* ---- lines ---------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------ */
 
 /* Reads more text behind what is left, which moves to the front of the buffer. */
 static int refill(struct vn_fastx *f, struct vn_error *err) {
@@ -108,9 +108,11 @@ static size_t safe_cut(const uint8_t *p, size_t n) {
 }
 
 /* The next piece of the current line: all of it but for lines longer than the buffer; the
- * line end is left out. 1 (f->in_line says if the line goes on), 0 at the end of the text,
- * negative on a failure to read. A line starts here if f->in_line was false before. */
-static int next_piece(struct vn_fastx *f, const uint8_t **p, size_t *n, struct vn_error *err) {
+ * line end is left out. 1 (f->in_line says if the line goes on), 0 at the end of the
+ * text, negative on a failure to read. A line starts here if f->in_line was false before.
+ */
+static int next_piece(struct vn_fastx *f, const uint8_t **p, size_t *n,
+                      struct vn_error *err) {
     bool starts = !f->in_line;
     for (;;) {
         uint8_t *line = f->in + f->pos, *lf = NULL;
@@ -144,7 +146,7 @@ static int next_piece(struct vn_fastx *f, const uint8_t **p, size_t *n, struct v
     }
 }
 
-/* ---- ids ------------------------------------------------------------------------------ */
+/* ---- ids -------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 sequence at p; negative: that of the longest beginning of one that
  * goes on wrongly (what the Unicode standard replaces by one U+FFFD), at least 1. */
@@ -232,15 +234,15 @@ static int read_header(struct vn_fastx *f, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- sequences ------------------------------------------------------------------------ */
+/* ---- sequences -------------------------------------------------------------------- */
 
 /* Number of leading letters of p[0..n). */
 static size_t count_letters(const uint8_t *p, size_t n) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
         if (!(meaning[p[i]] & meaning[p[i + 1]] & meaning[p[i + 2]] & meaning[p[i + 3]] &
-              meaning[p[i + 4]] & meaning[p[i + 5]] & meaning[p[i + 6]] & meaning[p[i + 7]] &
-              LETTER))
+              meaning[p[i + 4]] & meaning[p[i + 5]] & meaning[p[i + 6]] &
+              meaning[p[i + 7]] & LETTER))
             break;
     while (i < n && meaning[p[i]] == LETTER)
         i++;
@@ -249,7 +251,8 @@ static size_t count_letters(const uint8_t *p, size_t n) {
 
 /* Appends the letters of a piece to the sequence. FASTQ has neither blanks nor "<mask>":
  * its qualities could not be told to belong to what. */
-static int add_letters(struct vn_fastx *f, const uint8_t *p, size_t n, struct vn_error *err) {
+static int add_letters(struct vn_fastx *f, const uint8_t *p, size_t n,
+                       struct vn_error *err) {
     static const char expected[] = "a letter, '*', '-' or '.'";
     static const char in_line[] = "a header to start a line";
     int rc = vn_buf_reserve(&f->seq, f->seq.len + n, err);
@@ -300,6 +303,8 @@ static int read_fasta(struct vn_fastx *f, struct vn_error *err) {
 
 /* The '+' line: nothing behind it, or the id once more (and anything behind that). */
 static int read_plus(struct vn_fastx *f, struct vn_error *err) {
+    static const char third_line[] = "'+' at the start of the third line of a FASTQ record "
+                                     "(its sequence is one line)";
     int64_t start = here(f);
     int c, rc = peek(f, &c, err);
     if (rc != VN_OK)
@@ -308,10 +313,7 @@ static int read_plus(struct vn_fastx *f, struct vn_error *err) {
         return cut_inside(f, "before the '+' line of a FASTQ record", err);
     if (c != '+') {
         f->line++;
-        return bad_byte(f, f->in + f->pos,
-                        "'+' at the start of the third line of a FASTQ record (its sequence "
-                        "is one line)",
-                        err);
+        return bad_byte(f, f->in + f->pos, third_line, err);
     }
     struct vn_buf id = f->id;
     f->id = f->clean_id; /* read_header writes to f->id: let it have the spare buffer */
@@ -338,7 +340,7 @@ static int read_quality(struct vn_fastx *f, struct vn_error *err) {
         int rc = next_piece(f, &p, &n, err);
         if (rc < 0)
             return rc;
-        if (rc == 0) /* an empty last line without line end is the quality of no letters */
+        if (rc == 0) /* an empty last line without line end: the quality of no letters */
             break;
         for (size_t i = 0; i < n; i++)
             if (p[i] < '!' || p[i] > '~')
@@ -370,7 +372,7 @@ static int read_fastq(struct vn_fastx *f, struct vn_error *err) {
     return rc == VN_OK ? read_quality(f, err) : rc;
 }
 
-/* ---- records -------------------------------------------------------------------------- */
+/* ---- records ---------------------------------------------------------------------- */
 
 /* At the start of the text: skips a byte order mark. */
 static int skip_mark(struct vn_fastx *f, struct vn_error *err) {
@@ -391,15 +393,19 @@ static int skip_mark(struct vn_fastx *f, struct vn_error *err) {
 
 /* Goes to the next header, over blank lines: 1, or 0 at the end of the text. */
 static int find_header(struct vn_fastx *f, struct vn_error *err) {
+    static const char *const expected[] = {
+        [UNKNOWN] = "'>' or '@' at the start of the first record",
+        [FASTQ] = "'@' at the start of a FASTQ record"};
     for (;;) {
         const uint8_t *p;
         size_t n, i = 0;
         int c, rc = peek(f, &c, err);
         if (rc != VN_OK)
             return rc;
-        if (f->format == UNKNOWN && (c == '>' || c == '@'))
+        if (!f->in_line && f->format == UNKNOWN && (c == '>' || c == '@'))
             f->format = c == '>' ? FASTA : FASTQ;
-        if (!f->in_line && c == (f->format == FASTA ? '>' : f->format == FASTQ ? '@' : 256))
+        if (!f->in_line && ((f->format == FASTA && c == '>') ||
+                            (f->format == FASTQ && c == '@')))
             return 1;
         rc = next_piece(f, &p, &n, err);
         if (rc <= 0)
@@ -408,10 +414,7 @@ static int find_header(struct vn_fastx *f, struct vn_error *err) {
             i++;
         if (i < n) {
             f->n_records++;
-            return bad_byte(f, p + i,
-                            f->format == FASTQ ? "'@' at the start of a FASTQ record"
-                                               : "'>' or '@' at the start of the first record",
-                            err);
+            return bad_byte(f, p + i, expected[f->format], err);
         }
     }
 }

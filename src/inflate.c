@@ -7,41 +7,45 @@
 #include <zstd.h>
 
 #define IN_SIZE ((size_t)256 << 10)
-#define HEAD_SIZE 6       /* bytes that tell every known format apart */
-#define EXTRA_SIZE 256    /* of a gzip header's extra field; bgzf writes 6 */
-#define BGZF_EOF_SIZE 28  /* the empty block that ends a bgzf file */
+#define HEAD_SIZE 6      /* bytes that tell every known format apart */
+#define EXTRA_SIZE 256   /* of a gzip header's extra field; bgzf writes 6 */
+#define BGZF_EOF_SIZE 28 /* the empty block that ends a bgzf file */
 
 struct packed_source {
     struct vn_source base;
     struct vn_source *inner;
-    uint8_t *in;          /* [IN_SIZE] compressed bytes; plain text: the head only */
-    size_t pos, len;      /* of in[] */
-    int64_t in_start;     /* byte of the file that in[0] is */
+    uint8_t *in;      /* [IN_SIZE] compressed bytes; plain text: the head only */
+    size_t pos, len;  /* of in[] */
+    int64_t in_start; /* byte of the file that in[0] is */
     bool in_eof;
 
     z_stream z;
     gz_header header;
     uint8_t extra[EXTRA_SIZE];
-    bool in_member;       /* between a gzip member's first and last byte */
-    bool bgzf;            /* the member has a bgzf block's extra field ... */
-    int64_t block_size;   /* ... which states this many bytes */
-    bool ended_open;      /* the last whole member was a bgzf block but no end block */
+    bool in_member;     /* between a gzip member's first and last byte */
+    bool bgzf;          /* the member has a bgzf block's extra field ... */
+    int64_t block_size; /* ... which states this many bytes */
+    bool ended_open;    /* the last whole member was a bgzf block but no end block */
 
     ZSTD_DCtx *zstd;
-    bool in_frame;        /* between a zstd frame's first and last byte */
+    bool in_frame; /* between a zstd frame's first and last byte */
 };
 
 static int64_t at_byte(const struct packed_source *p) {
     return p->in_start + (int64_t)p->pos;
 }
 
-static int truncated(const struct packed_source *p, const char *what, struct vn_error *err) {
-    return vn_fail(err, VN_EDATA, "'%s' is truncated: %s (byte %lld of the compressed data)",
+static int truncated(const struct packed_source *p, const char *what,
+                     struct vn_error *err) {
+    return vn_fail(err, VN_EDATA,
+                   "'%s' is truncated: %s (byte %lld of the compressed data)",
                    p->base.name, what, (long long)at_byte(p));
 }
 
-static int damaged(const struct packed_source *p, const char *what, struct vn_error *err) {
-    return vn_fail(err, VN_EDATA, "'%s' is damaged: %s (near byte %lld of the compressed data)",
+static int damaged(const struct packed_source *p, const char *what,
+                   struct vn_error *err) {
+    return vn_fail(err, VN_EDATA,
+                   "'%s' is damaged: %s (near byte %lld of the compressed data)",
                    p->base.name, what, (long long)at_byte(p));
 }
 
@@ -61,9 +65,10 @@ static int refill(struct packed_source *p, struct vn_error *err) {
     return n > 0;
 }
 
-/* ---- plain text ----------------------------------------------------------------------- */
+/* ---- plain text ------------------------------------------------------------------- */
 
-static int64_t plain_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
+static int64_t plain_read(struct vn_source *s, void *buf, size_t n,
+                          struct vn_error *err) {
     struct packed_source *p = (struct packed_source *)s;
     if (p->pos == p->len)
         return p->inner->read(p->inner, buf, n, err);
@@ -74,7 +79,7 @@ static int64_t plain_read(struct vn_source *s, void *buf, size_t n, struct vn_er
     return (int64_t)n;
 }
 
-/* ---- gzip and bgzf -------------------------------------------------------------------- */
+/* ---- gzip and bgzf ---------------------------------------------------------------- */
 
 static int start_member(struct packed_source *p, struct vn_error *err) {
     if (inflateReset(&p->z) != Z_OK)
@@ -87,8 +92,8 @@ static int start_member(struct packed_source *p, struct vn_error *err) {
     return VN_OK;
 }
 
-/* Between members. 1: another member starts; 0: the proper end, padding of zeros included,
- * which is what tapes and block-wise copies leave behind a gzip file. */
+/* Between members. 1: another member starts; 0: the proper end, padding of zeros
+ * included, which is what tapes and block-wise copies leave behind a gzip file. */
 static int next_member(struct packed_source *p, struct vn_error *err) {
     int rc = refill(p, err);
     if (rc > 0 && p->in[p->pos] != 0) {
@@ -159,7 +164,7 @@ static int64_t gzip_read(struct vn_source *s, void *buf, size_t n, struct vn_err
     }
 }
 
-/* ---- zstd ----------------------------------------------------------------------------- */
+/* ---- zstd ------------------------------------------------------------------------- */
 
 static int64_t zstd_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
     struct packed_source *p = (struct packed_source *)s;
@@ -182,7 +187,7 @@ static int64_t zstd_read(struct vn_source *s, void *buf, size_t n, struct vn_err
     }
 }
 
-/* ---- opening -------------------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------------------- */
 
 static void packed_close(struct vn_source *s) {
     struct packed_source *p = (struct packed_source *)s;
@@ -231,7 +236,8 @@ static int choose(struct packed_source *p, struct vn_error *err) {
         return open_zstd(p, err); /* a skippable frame comes first */
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (p->len >= refused[i].n && !memcmp(h, refused[i].magic, refused[i].n))
-            return vn_fail(err, VN_EDATA, "cannot read '%s': %s-compressed: decompress first",
+            return vn_fail(err, VN_EDATA,
+                           "cannot read '%s': %s-compressed: decompress first",
                            p->base.name, refused[i].name);
     p->base.read = plain_read;
     return VN_OK;
@@ -249,8 +255,9 @@ int vn_source_decompress(struct vn_source *inner, struct vn_source **out,
     p->base.close = packed_close;
     p->base.name = strdup(inner->name);
     p->in = malloc(IN_SIZE);
-    int rc = p->base.name && p->in ? VN_OK
-                                   : vn_fail(err, VN_EFAIL, "cannot allocate a decompressor");
+    int rc = p->base.name && p->in
+                 ? VN_OK
+                 : vn_fail(err, VN_EFAIL, "cannot allocate a decompressor");
     if (rc == VN_OK) {
         int64_t n = vn_read_full(inner, p->in, HEAD_SIZE, err);
         p->len = n > 0 ? (size_t)n : 0;

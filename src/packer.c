@@ -20,13 +20,13 @@ struct entry {
 struct vn_packer {
     struct vn_packer_options opts;
     bool sealed;
-    struct vn_buf ids, tokens;          /* of the window's records, in order of arrival */
-    struct vn_buf entries;              /* struct entry [n] */
-    int64_t n, n_old;                   /* records; those that waited since the last window */
-    int64_t n_left, tokens_left;        /* of the window, not yet taken */
+    struct vn_buf ids, tokens;   /* of the window's records, in order of arrival */
+    struct vn_buf entries;       /* struct entry [n] */
+    int64_t n, n_old;            /* records; those that waited since the last window */
+    int64_t n_left, tokens_left; /* of the window, not yet taken */
     size_t id_bytes_left;
     uint64_t sent_tokens, sent_budget;
-    struct vn_buf order, spare, next;   /* uint64_t, uint64_t, int32_t [n + 1] */
+    struct vn_buf order, spare, next; /* uint64_t, uint64_t, int32_t [n + 1] */
     struct vn_buf out_record, out_id, out_id_len, out_status, out_tokens, out_cu;
 };
 
@@ -37,10 +37,11 @@ int vn_packer_new(const struct vn_packer_options *opts, struct vn_packer **out,
     *out = NULL;
     if (opts->max_tokens < 1 || opts->max_tokens > INT32_MAX / 4 || opts->window < 1 ||
         opts->window > INT32_MAX / 4 || opts->window_tokens < 1)
-        return vn_fail(err, VN_EUSAGE,
-                       "packer: bad limits: %lld tokens, window of %lld records, %lld tokens",
-                       (long long)opts->max_tokens, (long long)opts->window,
-                       (long long)opts->window_tokens);
+        return vn_fail(
+            err, VN_EUSAGE,
+            "packer: bad limits: %lld tokens, window of %lld records, %lld tokens",
+            (long long)opts->max_tokens, (long long)opts->window,
+            (long long)opts->window_tokens);
     *out = vn_calloc(1, sizeof **out, err);
     if (!*out)
         return VN_EFAIL;
@@ -48,14 +49,15 @@ int vn_packer_new(const struct vn_packer_options *opts, struct vn_packer **out,
     return VN_OK;
 }
 
-/* ---- filling the window --------------------------------------------------------------- */
+/* ---- filling the window ----------------------------------------------------------- */
 
 int vn_packer_add(struct vn_packer *p, uint64_t record, const char *id, size_t id_len,
                   const uint16_t *tokens, int64_t n_tokens, uint8_t status,
                   struct vn_error *err) {
     if (p->sealed || n_tokens < 0 || n_tokens > INT32_MAX / 4 || id_len > INT32_MAX / 4)
-        return vn_fail(err, VN_EINTERNAL, p->sealed ? "record added to a full window"
-                                                    : "record too long for the window");
+        return vn_fail(err, VN_EINTERNAL,
+                       p->sealed ? "record added to a full window"
+                                 : "record too long for the window");
     struct entry e = {.record = record,
                       .id_at = p->ids.len,
                       .tokens_at = p->tokens.len / sizeof *tokens,
@@ -76,7 +78,8 @@ int vn_packer_add(struct vn_packer *p, uint64_t record, const char *id, size_t i
     return VN_OK;
 }
 
-/* Ids weigh as much as tokens do: a window of records with endless ids is bounded, too. */
+/* Ids weigh as much as tokens do: a window of records with endless ids is bounded, too.
+ */
 static bool holds(const struct vn_packer *p, int64_t divisor) {
     return p->n_left >= (p->opts.window + divisor - 1) / divisor ||
            p->tokens_left >= p->opts.window_tokens / divisor ||
@@ -87,7 +90,7 @@ bool vn_packer_full(const struct vn_packer *p) {
     return p->sealed || holds(p, 1);
 }
 
-/* ---- sealing -------------------------------------------------------------------------- */
+/* ---- sealing ---------------------------------------------------------------------- */
 
 /* Sorts keys by their upper 32 bits, stable: least significant byte first, bytes that are
  * the same in all keys left out. Returns the buffer, keys or spare, with the result. */
@@ -112,7 +115,8 @@ static uint64_t *sort_keys(uint64_t *keys, uint64_t *spare, int64_t n) {
     return keys;
 }
 
-/* A key: INT32_MAX less the length, so that long ones come first, then the entry's index. */
+/* A key: INT32_MAX less the length, so that long ones come first, then the entry's index.
+ */
 static int32_t key_length(uint64_t key) {
     return INT32_MAX - (int32_t)(key >> 32);
 }
@@ -141,7 +145,7 @@ static int seal(struct vn_packer *p, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- taking batches ------------------------------------------------------------------- */
+/* ---- taking batches --------------------------------------------------------------- */
 
 /* First position from k on whose record has not been taken; p->n if there is none. */
 static int32_t find(struct vn_packer *p, int32_t k) {

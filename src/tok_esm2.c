@@ -10,9 +10,9 @@ enum { BAD = 0xffff };
 /* Ids of single letters; every letter that has none, and '*', is <unk>. */
 #define LETTER_IDS(X) \
     X('L', 4) X('A', 5) X('G', 6) X('V', 7) X('S', 8) X('E', 9) X('R', 10) X('T', 11) \
-    X('I', 12) X('D', 13) X('P', 14) X('K', 15) X('Q', 16) X('N', 17) X('F', 18) X('Y', 19) \
-    X('M', 20) X('H', 21) X('W', 22) X('C', 23) X('X', 24) X('B', 25) X('U', 26) X('Z', 27) \
-    X('O', 28) X('J', VN_ESM2_UNK)
+    X('I', 12) X('D', 13) X('P', 14) X('K', 15) X('Q', 16) X('N', 17) X('F', 18) \
+    X('Y', 19) X('M', 20) X('H', 21) X('W', 22) X('C', 23) X('X', 24) X('B', 25) \
+    X('U', 26) X('Z', 27) X('O', 28) X('J', VN_ESM2_UNK)
 #define BOTH_CASES(letter, id) [letter] = id, [letter + 'a' - 'A'] = id,
 
 static const uint16_t ids[256] = {
@@ -69,6 +69,7 @@ const char *vn_tok_esm2_text(int id) {
     static const char *const texts[VN_ESM2_VOCAB] = {
         "<cls>", "<pad>", "<eos>", "<unk>", "L", "A", "G", "V", "S", "E", "R",
         "T",     "I",     "D",     "P",     "K", "Q", "N", "F", "Y", "M", "H",
-        "W",     "C",     "X",     "B",     "U", "Z", "O", ".", "-", "<null_1>", "<mask>"};
+        "W",     "C",     "X",     "B",     "U", "Z", "O", ".", "-", "<null_1>",
+        "<mask>"};
     return id >= 0 && id < VN_ESM2_VOCAB ? texts[id] : NULL;
 }

@@ -11,19 +11,20 @@
 #include "tok.h"
 #include "tool.h"
 
-#define MAX_RECORD_TOKENS ((int64_t)1 << 28) /* what one batch carries, with a wide margin */
+#define MAX_RECORD_TOKENS ((int64_t)1 << 28) /* one batch carries twice as many */
 
 static const char notes[] =
     "Input: FASTA or FASTQ, plain, gzip, bgzf or zstd, told apart by their first bytes;\n"
     "several files are read in order as one. Letters of either case, '*', '-', '.' and\n"
-    "\"<mask>\" are residues; blanks and blank lines are skipped; LF and CR LF end lines.\n"
-    "Anything else, and input that is cut, is an error (65) with file, record, line, byte.\n"
+    "\"<mask>\" are residues; blanks and blank lines are skipped; lines end in LF or\n"
+    "CR LF. Anything else, and input that is cut, is an error (65) that names file,\n"
+    "record, line and byte.\n"
     "\n"
     "Output: a stream with the columns id, record, tokens and status, one row for each\n"
     "record. Status: ok; empty (no residues); truncated (--long truncate: the first\n"
-    "--max-length residues); too long (--long refuse: no tokens). A record that is longer\n"
-    "than --max-tokens is kept whole, in a batch of its own. The letter J, and '*', are\n"
-    "not in the vocabulary: they become <unk>, and are counted.";
+    "--max-length residues); too long (--long refuse: no tokens). A record longer than\n"
+    "--max-tokens is kept whole, in a batch of its own. The letter J, and '*', are not\n"
+    "in the vocabulary: they become <unk>, and are counted.";
 
 enum long_mode { KEEP, TRUNCATE, REFUSE };
 enum status { OK, EMPTY, TRUNCATED, TOO_LONG, N_STATUS };
@@ -57,8 +58,9 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
     static const char *const modes[] = {"keep", "truncate", "refuse", NULL};
     const struct vn_tool *t = &p->tool;
     if (!p->model == !p->vocab)
-        vn_tool_usage(t, p->model ? "-m and --vocab exclude each other"
-                                  : "name the model with -m, or its vocabulary with --vocab");
+        vn_tool_usage(t, p->model
+                             ? "-m and --vocab exclude each other"
+                             : "name the model with -m, or its vocabulary with --vocab");
     if (p->vocab)
         (void)vn_tool_choice(t, "vocab", p->vocab, vocabs);
     p->max_tokens = vn_tool_int(t, "max-tokens", max_tokens, 1, 1 << 27);
@@ -69,7 +71,7 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
         vn_tool_usage(t, "--long %s needs --max-length", long_mode);
 }
 
-/* ---- the schema ----------------------------------------------------------------------- */
+/* ---- the schema ------------------------------------------------------------------- */
 
 /* Our entry in the provenance: what the tokens are, and for which model. */
 static int add_program(struct pack *p, struct vn_error *err) {
@@ -140,7 +142,7 @@ static int start(struct pack *p, struct vn_error *err) {
     return rc == VN_OK ? vn_writer_open(sink, &p->schema, &p->writer, err) : rc;
 }
 
-/* ---- the work ------------------------------------------------------------------------- */
+/* ---- the work --------------------------------------------------------------------- */
 
 static int send(struct pack *p, const struct vn_packed *b, struct vn_error *err) {
     int rc = VN_OK;
@@ -221,14 +223,15 @@ static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
     return rc;
 }
 
-/* ---- the end -------------------------------------------------------------------------- */
+/* ---- the end ---------------------------------------------------------------------- */
 
 static void summarize(const struct pack *p, const struct vn_totals *totals) {
     const struct vn_tool *t = &p->tool;
     uint64_t sent, budget;
     double seconds = vn_tool_seconds(t);
     if (p->unknown)
-        vn_tool_warn(t, "letters that have no token, sent as <unk>: %" PRId64, p->unknown);
+        vn_tool_warn(t, "letters that have no token, sent as <unk>: %" PRId64,
+                     p->unknown);
     if (p->n_status[TRUNCATED])
         vn_tool_warn(t, "records cut to %" PRId64 " residues: %" PRId64, p->max_length,
                      p->n_status[TRUNCATED]);
@@ -236,27 +239,30 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
         vn_tool_warn(t, "records too long, sent without tokens: %" PRId64,
                      p->n_status[TOO_LONG]);
     vn_packer_fill(p->packer, &sent, &budget);
-    vn_tool_note(t, "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64
-                 " batches filled to %.2f %%; %" PRId64 " unknown letters, %" PRId64
-                 " truncated, %" PRId64 " too long, %" PRId64 " empty; %.2f s, %.0f MB/s, "
-                 "%.0f MB peak memory",
-                 totals->records, p->residues, totals->tokens, totals->batches,
-                 budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
-                 p->n_status[TRUNCATED], p->n_status[TOO_LONG], p->n_status[EMPTY], seconds,
-                 (double)p->text_bytes / 1e6 / seconds,
-                 (double)vn_tool_peak_memory() / 1e6);
+    vn_tool_note(
+        t,
+        "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64
+        " batches filled to %.2f %%; %" PRId64 " unknown letters, %" PRId64
+        " truncated, %" PRId64 " too long, %" PRId64 " empty; %.2f s, %.0f MB/s, "
+        "%.0f MB peak memory",
+        totals->records, p->residues, totals->tokens, totals->batches,
+        budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
+        p->n_status[TRUNCATED], p->n_status[TOO_LONG], p->n_status[EMPTY], seconds,
+        (double)p->text_bytes / 1e6 / seconds, (double)vn_tool_peak_memory() / 1e6);
 }
 
 int main(int argc, char **argv) {
-    struct pack p = {.tool = {.name = "vn-pack",
-                              .usage = "-m MODEL | --vocab esm2 [OPTION...] [FILE...]",
-                              .summary = "Turn FASTA or FASTQ into packed batches of tokens.",
-                              .notes = notes,
-                              .max_files = -1,
-                              .has_output = true}};
+    struct pack p = {
+        .tool = {.name = "vn-pack",
+                 .usage = "-m MODEL | --vocab esm2 [OPTION...] [FILE...]",
+                 .summary = "Turn FASTA or FASTQ into packed batches of tokens.",
+                 .notes = notes,
+                 .max_files = -1,
+                 .has_output = true}};
     struct vn_tool *t = &p.tool;
     struct vn_error err = {0};
-    const char *max_tokens = "16384", *window = "16384", *max_length = "0", *mode = "keep";
+    const char *max_tokens = "16384", *window = "16384", *max_length = "0";
+    const char *mode = "keep";
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &p.model, 0,
          "make tokens for this model: a directory, or a name in $VN_MODELS", "MODEL"},

@@ -8,8 +8,8 @@
 
 #define LEVEL_FLOATS (-5)
 #define LEVEL_REST 1
-#define TOKEN_HASH 6                  /* log2 of the table entries: the least that zstd takes */
-#define TOKEN_MATCH 7                 /* bytes: the most that its fast strategy takes */
+#define TOKEN_HASH 6                  /* log2 of a table's entries: zstd's least */
+#define TOKEN_MATCH 7                 /* bytes: the most of zstd's fast strategy */
 #define PREFIX 8                      /* bytes of the length before a frame */
 #define MAX_RATIO ((uint64_t)1 << 15) /* a block of 128 KiB takes 4 bytes at least */
 #define HAS_CHECKSUM 0x04             /* bit of the frame header descriptor */
@@ -29,8 +29,9 @@ static ZSTD_CCtx *new_context(int level) {
     return c;
 }
 
-/* Residues hold no repeats worth a search: with a tiny table and long matches only, tokens
- * pack 2.4 times as fast as at plain level 1 and unpack 1.5 times, to 7 % more bytes. */
+/* Residues hold no repeats worth a search: with a tiny table and long matches only,
+ * tokens pack 2.4 times as fast as at plain level 1 and unpack 1.5 times, to 7 % more
+ * bytes. */
 static ZSTD_CCtx *new_token_context(void) {
     ZSTD_CCtx *c = new_context(LEVEL_REST);
     if (c && (ZSTD_isError(ZSTD_CCtx_setParameter(c, ZSTD_c_hashLog, TOKEN_HASH)) ||
@@ -65,8 +66,8 @@ void vn_zbody_free(struct vn_zbody *z) {
     free(z);
 }
 
-int vn_zbody_pack(struct vn_zbody *z, enum vn_zbody_content content, const void *p, size_t n,
-                  struct vn_buf *out, struct vn_error *err) {
+int vn_zbody_pack(struct vn_zbody *z, enum vn_zbody_content content, const void *p,
+                  size_t n, struct vn_buf *out, struct vn_error *err) {
     size_t bound = ZSTD_compressBound(n), start = out->len;
     int rc = vn_buf_reserve(out, start + PREFIX + bound, err);
     if (rc != VN_OK)

@@ -1,4 +1,5 @@
-/* Writes made-up sequences, the same for the same arguments: what tests and benchmarks feed.
+/* Writes made-up sequences, the same for the same arguments: what tests and benchmarks
+ * feed.
  *
  *     mkfasta KIND RECORDS [SEED]
  *
@@ -22,8 +23,8 @@ static uint64_t rnd(void) { /* splitmix64 */
 static char residues[256];
 static void make_residues(void) {
     static const char letters[] = "ARNDCQEGHILKMFPSTWYV";
-    static const int parts[] = {21, 14, 10, 14, 4, 10, 17, 18, 6, 15, 25, 15, 6, 10, 12, 17, 14,
-                                3,  7,  18};
+    static const int parts[] = {21, 14, 10, 14, 4,  10, 17, 18, 6, 15,
+                                25, 15, 6,  10, 12, 17, 14, 3,  7, 18};
     int n = 0;
     for (int i = 0; i < 20; i++)
         for (int k = 0; k < parts[i] && n < 256; k++)

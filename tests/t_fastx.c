@@ -67,7 +67,7 @@ static void refuses(const char *text, const char *what, const char *where) {
     refuses_n(text, strlen(text), what, where);
 }
 
-/* ---- accepted ------------------------------------------------------------------------- */
+/* ---- accepted --------------------------------------------------------------------- */
 
 static void fasta(void) {
     reads("", "");
@@ -80,7 +80,8 @@ static void fasta(void) {
     reads("\n\n  \n>a\nMKT\n\n\nAYI\n\n>b\n\nACD\n\n", "a/MKTAYI;b/ACD;");
     reads(">a\nM K\tT \n  AYI\n", "a/MKTAYI;");
     reads(">a\nmktXBZJUO*-.nN\n", "a/mktXBZJUO*-.nN;");
-    reads(">a\nMK<mask>T\n<mask>\n<mask><mask>A\n>b\nAA\n", "a/MK<mask>T<mask><mask><mask>A;b/AA;");
+    reads(">a\nMK<mask>T\n<mask>\n<mask><mask>A\n>b\nAA\n",
+          "a/MK<mask>T<mask><mask><mask>A;b/AA;");
 }
 
 static void empty_records(void) {
@@ -107,7 +108,10 @@ static void fastq(void) {
 
 static void ids_become_utf8(void) {
     reads(">\xc3\xa9t\xc3\xa9\nM\n", "\xc3\xa9t\xc3\xa9/M;");
-    reads(">a\xff" "b\nM\n", "a\xef\xbf\xbd" "b/M;");
+    reads(">a\xff"
+          "b\nM\n",
+          "a\xef\xbf\xbd"
+          "b/M;");
     reads(">\xe9t\xe9\nM\n", "\xef\xbf\xbdt\xef\xbf\xbd/M;");
     /* one replacement for each longest beginning of a sequence, as Unicode advises:
      * overlong, surrogate, too large, cut */
@@ -115,23 +119,29 @@ static void ids_become_utf8(void) {
     reads(">\xe0\x80\x80\nM\n", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd/M;");
     reads(">\xe1\x80\x80\xe0\xa0\x80\nM\n", "\xe1\x80\x80\xe0\xa0\x80/M;");
     reads(">\xed\xa0\x80\nM\n", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd/M;");
-    reads(">\xf4\x90\x80\x80\nM\n", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd/M;");
+    reads(">\xf4\x90\x80\x80\nM\n",
+          "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd/M;");
     reads(">\xe2\x82 x\nM\n", "\xef\xbf\xbd/M;");
-    reads(">\xf0\x9f\xa7\xac\xf0\x9f\xa7" "d\nM\n", "\xf0\x9f\xa7\xac\xef\xbf\xbd" "d/M;");
+    reads(">\xf0\x9f\xa7\xac\xf0\x9f\xa7"
+          "d\nM\n",
+          "\xf0\x9f\xa7\xac\xef\xbf\xbd"
+          "d/M;");
     reads("@\xff\nA\n+\xff\nI\n", "\xef\xbf\xbd/A;");
 }
 
-/* ---- refused -------------------------------------------------------------------------- */
+/* ---- refused ---------------------------------------------------------------------- */
 
 #define LETTERS "expected a letter, '*', '-' or '.', "
 
 static void bad_fasta(void) {
-    refuses("MKT\n>a\nMKT\n", "expected '>' or '@' at the start of the first record, found 'M'",
+    refuses("MKT\n>a\nMKT\n",
+            "expected '>' or '@' at the start of the first record, found 'M'",
             "record 1, line 1, byte 0");
     refuses("\n \t>a\nMKT\n",
             "expected '>' or '@' at the start of the first record, found '>'",
             "record 1, line 2, byte 3");
-    refuses("\x1f", "expected '>' or '@' at the start of the first record, found byte 0x1f",
+    refuses("\x1f",
+            "expected '>' or '@' at the start of the first record, found byte 0x1f",
             "record 1, line 1, byte 0");
     refuses(">a\nMKT\n>b\nAC5D\n", LETTERS "found '5'", "record 2, line 4, byte 12");
     refuses(">a\nMK>b\n", "expected a header to start a line, found '>'",
@@ -177,28 +187,37 @@ static void utf16(void) {
 }
 
 static void bad_fastq(void) {
-    const char *third = "expected '+' at the start of the third line of a FASTQ record (its "
-                        "sequence is one line), found ";
+    const char *third =
+        "expected '+' at the start of the third line of a FASTQ record (its "
+        "sequence is one line), found ";
     char what[300];
     snprintf(what, sizeof what, "%s'I'", third);
     refuses("@r1\nACGT\nIIII\n", what, "record 1, line 3, byte 9");
     snprintf(what, sizeof what, "%s'A'", third);
     refuses("@r1\nA\n+\nI\n@r2\nACGT\nACGT\n+\nIIIIIIII\n", what,
             "record 2, line 7, byte 19");
-    refuses("@r1 x\nACGT\n+r2\nIIII\n", "the '+' line names 'r2', expected 'r1' or nothing",
+    refuses("@r1 x\nACGT\n+r2\nIIII\n",
+            "the '+' line names 'r2', expected 'r1' or nothing",
             "record 1, line 3, byte 11");
     refuses("@r1\nACGT\n+\nIII\n@r2\n",
-            "expected 4 qualities, one for each letter, found 3", "record 1, line 4, byte 11");
+            "expected 4 qualities, one for each letter, found 3",
+            "record 1, line 4, byte 11");
     refuses("@r1\nACGT\n+\nIIIII\n@r2\n",
-            "expected 4 qualities, one for each letter, found 5", "record 1, line 4, byte 11");
+            "expected 4 qualities, one for each letter, found 5",
+            "record 1, line 4, byte 11");
     refuses("@r1\nACGT\n+\nII I\n", "expected a quality from '!' to '~', found byte 0x20",
             "record 1, line 4, byte 13");
-    refuses("@r1\nACGT\n+\nII\x7fI\n", "expected a quality from '!' to '~', found byte 0x7f",
+    refuses("@r1\nACGT\n+\nII\x7fI\n",
+            "expected a quality from '!' to '~', found byte 0x7f",
             "record 1, line 4, byte 13");
-    refuses("@r1\nAC GT\n+\nIIIII\n", LETTERS "found byte 0x20", "record 1, line 2, byte 6");
-    refuses("@r1\nA<mask>\n+\nIIIIIII\n", LETTERS "found '<'", "record 1, line 2, byte 5");
-    refuses("@r1\nACGT\n+\nIIII\n>a\nMKT\n", "expected '@' at the start of a FASTQ record, "
-            "found '>'", "record 2, line 5, byte 16");
+    refuses("@r1\nAC GT\n+\nIIIII\n", LETTERS "found byte 0x20",
+            "record 1, line 2, byte 6");
+    refuses("@r1\nA<mask>\n+\nIIIIIII\n", LETTERS "found '<'",
+            "record 1, line 2, byte 5");
+    refuses("@r1\nACGT\n+\nIIII\n>a\nMKT\n",
+            "expected '@' at the start of a FASTQ record, "
+            "found '>'",
+            "record 2, line 5, byte 16");
 }
 
 /* Every prefix of a FASTQ file is an error but where a record ends. */
@@ -216,17 +235,22 @@ static void cut_fastq(void) {
             CHECK(strstr(err.msg, "truncated: the text ends"));
     }
     vn_buf_release(&out);
-    refuses("@r1\nACGT\n+\nII", "truncated: the text ends before or inside the qualities of a "
-            "FASTQ record", "record 1, line 4, byte 13");
-    refuses("@r1\n\n+", "truncated: the text ends before or inside the qualities of a FASTQ "
-            "record", "record 1, line 3, byte 6");
-    refuses("@r1\nACGT\n", "truncated: the text ends before the '+' line of a FASTQ record",
+    refuses("@r1\nACGT\n+\nII",
+            "truncated: the text ends before or inside the qualities of a "
+            "FASTQ record",
+            "record 1, line 4, byte 13");
+    refuses("@r1\n\n+",
+            "truncated: the text ends before or inside the qualities of a FASTQ "
+            "record",
+            "record 1, line 3, byte 6");
+    refuses("@r1\nACGT\n",
+            "truncated: the text ends before the '+' line of a FASTQ record",
             "record 1, line 2, byte 9");
     refuses("@r1\n", "truncated: the text ends before the sequence of a FASTQ record",
             "record 1, line 1, byte 4");
 }
 
-/* ---- large ---------------------------------------------------------------------------- */
+/* ---- large ------------------------------------------------------------------------ */
 
 /* Sequences, ids and qualities around the size of the buffer, as one line, with "<mask>"
  * and CR at every place of its end. */
@@ -293,7 +317,8 @@ static void long_fastq_and_id(void) {
     vn_buf_release(&out);
 }
 
-/* Every prefix of a compressed file is an error: also those too short for a magic number. */
+/* Every prefix of a compressed file is an error: also those too short for a magic number.
+ */
 static void every_compressed_prefix_fails(void) {
     static const char text[] = ">a\nMKTAYIAKQR\n>b\nACD\n";
     uint8_t gz[200];

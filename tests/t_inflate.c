@@ -7,10 +7,11 @@
 #include "drip.h"
 #include "inflate.h"
 
-static const char text[] = ">one first\nMKTAYIAKQR\nQISFVKSHFS\n>two\nACDEFGHIKLMNPQRSTVWY\n";
+static const char text[] =
+    ">one first\nMKTAYIAKQR\nQISFVKSHFS\n>two\nACDEFGHIKLMNPQRSTVWY\n";
 #define TEXT_LEN (sizeof text - 1)
 
-/* ---- encoders ------------------------------------------------------------------------- */
+/* ---- encoders --------------------------------------------------------------------- */
 
 static void add(struct vn_buf *b, const void *p, size_t n) {
     if (vn_buf_append(b, p, n, NULL) != VN_OK)
@@ -65,10 +66,10 @@ static void add_skippable(struct vn_buf *b) {
     add(b, "\x5a\x2a\x4d\x18\3\0\0\0abc", 11);
 }
 
-/* ---- decoding ------------------------------------------------------------------------- */
+/* ---- decoding --------------------------------------------------------------------- */
 
-/* Decompresses; the status, and the text in out. Reads come in `step` bytes, are asked for
- * in `ask` bytes. */
+/* Decompresses; the status, and the text in out. Reads come in `step` bytes, are asked
+ * for in `ask` bytes. */
 static int unpack(const struct vn_buf *b, size_t n, size_t step, size_t ask,
                   struct vn_buf *out, struct vn_error *err) {
     static const uint8_t nothing[1];
@@ -120,7 +121,7 @@ static void expect_bad(const struct vn_buf *b, size_t n, const char *what, int64
     vn_buf_release(&out);
 }
 
-/* ---- tests ---------------------------------------------------------------------------- */
+/* ---- tests ------------------------------------------------------------------------ */
 
 static void plain_text_passes(void) {
     struct vn_buf b = {0};
@@ -210,7 +211,8 @@ static void zstd_frames(void) {
 
 /* A prefix that ends where a member or a frame ends is whole: it is the text so far. The
  * first bytes are too short to be told from text, which the FASTA reader refuses. */
-static void every_prefix(struct vn_buf *b, size_t magic, const size_t *whole, int n_whole) {
+static void every_prefix(struct vn_buf *b, size_t magic, const size_t *whole,
+                         int n_whole) {
     struct vn_buf out = {0};
     struct vn_error err;
     for (size_t n = magic; n < b->len; n++) {
@@ -244,8 +246,8 @@ static void every_prefix_fails(void) {
     vn_buf_release(&b);
 }
 
-/* Both formats carry checksums: a flipped bit is an error or (in a header's time stamp, in
- * an unused flag) leaves the text as it was. */
+/* Both formats carry checksums: a flipped bit is an error or (in a header's time stamp,
+ * in an unused flag) leaves the text as it was. */
 static void flipped_bits(void) {
     struct vn_buf out = {0};
     struct vn_error err;
@@ -301,7 +303,9 @@ static void garbage_behind(void) {
 static void other_formats_are_named(void) {
     static const struct {
         const char *head, *name;
-    } others[] = {{"\xfd" "7zXZ", "xz-compressed: decompress first"},
+    } others[] = {{"\xfd"
+                   "7zXZ",
+                   "xz-compressed: decompress first"},
                   {"BZh91AY&SY", "bzip2-compressed: decompress first"},
                   {"\x04\"M\x18@", "lz4-compressed"},
                   {"PK\3\4\x14", "zip-compressed"},

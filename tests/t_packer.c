@@ -7,7 +7,8 @@
 #include "check.h"
 #include "packer.h"
 
-/* All memory of buffers comes from here: counted, to see that a warm packer needs none. */
+/* All memory of buffers comes from here: counted, to see that a warm packer needs none.
+ */
 static int64_t n_allocations;
 void *aligned_alloc(size_t alignment, size_t size) {
     n_allocations++;
@@ -27,8 +28,9 @@ static uint16_t token_of(uint64_t r, int64_t i) {
     return (uint16_t)(r * 31 + (uint64_t)i * 7);
 }
 static int id_of(uint64_t r, char *id) {
-    return r % 5 == 0 ? 0 : sprintf(id, "r%llu%.*s", (unsigned long long)r, (int)(r % 40),
-                                    "........................................");
+    return r % 5 == 0 ? 0
+                      : sprintf(id, "r%llu%.*s", (unsigned long long)r, (int)(r % 40),
+                                "........................................");
 }
 
 struct run {
@@ -62,7 +64,8 @@ static void check_batch(struct run *run, const struct vn_packed *b) {
         CHECK_INT(b->id_len[k], id_of(r, id));
         CHECK(!memcmp(b->id[k], id, (size_t)b->id_len[k]));
         CHECK_INT(b->status[k], r % 7);
-        /* rows before this one that have larger numbers wait for it when order is restored */
+        /* rows before this one that have larger numbers wait for it when order is
+         * restored */
         while (run->lowest < run->n && run->seen[run->lowest])
             run->lowest++;
         int64_t waiting = ++run->emitted - run->lowest;
@@ -101,7 +104,8 @@ static double pack(const struct vn_packer_options *o, const int32_t *lengths, in
             ((uint16_t *)tokens.data)[i] = token_of((uint64_t)r, i);
         CHECK(!vn_packer_full(run->p));
         CHECK_INT(vn_packer_add(run->p, (uint64_t)r, id, (size_t)id_len,
-                                (uint16_t *)tokens.data, lengths[r], (uint8_t)(r % 7), &err),
+                                (uint16_t *)tokens.data, lengths[r], (uint8_t)(r % 7),
+                                &err),
                   VN_OK);
         if (vn_packer_full(run->p))
             take(run, false);
@@ -198,7 +202,8 @@ static void endless_ids(void) {
     memset(id, 'x', sizeof id);
     CHECK_INT(vn_packer_new(&o, &p, &err), VN_OK);
     for (; in < 400; in++) {
-        CHECK_INT(vn_packer_add(p, (uint64_t)in, id, sizeof id, &token, 1, 0, &err), VN_OK);
+        CHECK_INT(vn_packer_add(p, (uint64_t)in, id, sizeof id, &token, 1, 0, &err),
+                  VN_OK);
         if (vn_packer_full(p))
             while (vn_packer_take(p, false, &b, &err) > 0)
                 out += b.n;

@@ -2,9 +2,9 @@
  *
  *     tokens [-b] [FILE]
  *
- * One line a row, in the order of the stream: batch, record, id, status, number of tokens,
- * and their text without <cls> and <eos>, cut at 60 characters. With -b one line a batch:
- * rows, tokens. Exit status 1, and a message, if the stream is not whole. */
+ * One line a row, in the order of the stream: batch, record, id, status, number of
+ * tokens, and their text without <cls> and <eos>, cut at 60 characters. With -b one line
+ * a batch: rows, tokens. Exit status 1, and a message, if the stream is not whole. */
 #include <stdio.h>
 #include <string.h>
 
