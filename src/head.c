@@ -10,11 +10,11 @@
 
 #define MAX_CONFIG ((size_t)1 << 20)
 #define MAX_LAYERS 64
-#define ROWS 64  /* of x between passes over the weights */
-#define TILE 8   /* rows that share one load of a weight */
+#define ROWS 64 /* of x between passes over the weights */
+#define TILE 8  /* rows that share one load of a weight */
 #define LANES 4
 
-/* ---- config.json ------------------------------------------------------------------- */
+/* ---- config.json ------------------------------------------------------------------ */
 
 static int read_labels(struct vn_head *h, const json_t *o, struct vn_error *err) {
     json_t *labels;
@@ -90,7 +90,7 @@ static int read_config(struct vn_head *h, struct vn_error *err) {
     return rc == VN_OK ? check_inputs(h, o, err) : rc;
 }
 
-/* ---- tensors ----------------------------------------------------------------------- */
+/* ---- tensors ---------------------------------------------------------------------- */
 
 /* The tensor as f32, malloc'ed; its values must be finite. */
 static float *to_floats(const struct vn_tensor *t, size_t n, struct vn_error *err) {
@@ -106,21 +106,27 @@ static float *to_floats(const struct vn_tensor *t, size_t n, struct vn_error *er
     return out;
 }
 
-static int load_layer(struct vn_head *h, const struct vn_tensor *w, const struct vn_tensor *b,
-                      int i, struct vn_error *err) {
-    bool floats = w && b && (w->type == VN_F32 || w->type == VN_F16 || w->type == VN_BF16) &&
+static int load_layer(struct vn_head *h, const struct vn_tensor *w,
+                      const struct vn_tensor *b, int i, struct vn_error *err) {
+    bool floats = w && b &&
+                  (w->type == VN_F32 || w->type == VN_F16 || w->type == VN_BF16) &&
                   (b->type == VN_F32 || b->type == VN_F16 || b->type == VN_BF16);
     if (!floats)
-        return vn_fail(err, VN_EDATA, "tensor 'layers.%d.%s' is missing or not of type F32, "
-                       "F16 or BF16", i, w ? "bias" : "weight");
-    if (w->n_dims != 2 || b->n_dims != 1 || w->shape[0] != b->shape[0] || w->shape[0] < 1 ||
-        w->shape[1] < 1 || w->shape[0] > INT32_MAX || w->shape[1] > INT32_MAX)
-        return vn_fail(err, VN_EDATA, "tensors 'layers.%d.weight' and '.bias' do not have "
-                       "shapes [out, in] and [out]", i);
+        return vn_fail(err, VN_EDATA,
+                       "tensor 'layers.%d.%s' is missing or not of type F32, F16 or BF16",
+                       i, w ? "bias" : "weight");
+    if (w->n_dims != 2 || b->n_dims != 1 || w->shape[0] != b->shape[0] ||
+        w->shape[0] < 1 || w->shape[1] < 1 || w->shape[0] > INT32_MAX ||
+        w->shape[1] > INT32_MAX)
+        return vn_fail(err, VN_EDATA,
+                       "tensors 'layers.%d.weight' and '.bias' "
+                       "do not have shapes [out, in] and [out]",
+                       i);
     if (i && w->shape[1] != h->width[i])
-        return vn_fail(err, VN_EDATA, "tensor 'layers.%d.weight' has shape [%lld, %lld], the "
-                       "layer before has %d outputs", i, (long long)w->shape[0],
-                       (long long)w->shape[1], h->width[i]);
+        return vn_fail(err, VN_EDATA,
+                       "tensor 'layers.%d.weight' has shape [%lld, "
+                       "%lld], the layer before has %d outputs",
+                       i, (long long)w->shape[0], (long long)w->shape[1], h->width[i]);
     h->width[i] = (int)w->shape[1];
     h->width[i + 1] = (int)w->shape[0];
     h->weight[i] = to_floats(w, (size_t)w->shape[0] * (size_t)w->shape[1], err);
@@ -128,12 +134,15 @@ static int load_layer(struct vn_head *h, const struct vn_tensor *w, const struct
     return h->bias[i] ? VN_OK : err ? err->status : VN_EFAIL;
 }
 
-static int load_layers(struct vn_head *h, const struct vn_tensors *t, struct vn_error *err) {
+static int load_layers(struct vn_head *h, const struct vn_tensors *t,
+                       struct vn_error *err) {
     char name[40];
     const int64_t n = vn_tensors_count(t) / 2;
     if (n < 1 || n > MAX_LAYERS || vn_tensors_count(t) % 2)
-        return vn_fail(err, VN_EDATA, "has %lld tensors, expected a weight and a bias for "
-                       "each of 1 to %d layers", (long long)vn_tensors_count(t), MAX_LAYERS);
+        return vn_fail(err, VN_EDATA,
+                       "has %lld tensors, expected a weight "
+                       "and a bias for each of 1 to %d layers",
+                       (long long)vn_tensors_count(t), MAX_LAYERS);
     h->width = vn_calloc((size_t)n + 1, sizeof *h->width, err);
     h->weight = vn_calloc((size_t)n, sizeof *h->weight, err);
     h->bias = vn_calloc((size_t)n, sizeof *h->bias, err);
@@ -150,7 +159,7 @@ static int load_layers(struct vn_head *h, const struct vn_tensors *t, struct vn_
     return rc;
 }
 
-/* ---- open and close ---------------------------------------------------------------- */
+/* ---- open and close --------------------------------------------------------------- */
 
 static int load(struct vn_head *h, struct vn_error *err) {
     struct vn_buf path = {0};
@@ -211,11 +220,11 @@ void vn_head_close(struct vn_head *h) {
     free(h);
 }
 
-/* ---- does the stream fit? ---------------------------------------------------------- */
+/* ---- does the stream fit? --------------------------------------------------------- */
 
 /* One fact of the head's input against what the stream says. */
-static int check_fact(const struct vn_head *h, const struct vn_schema *s, const json_t *input,
-                      const char *key, struct vn_error *err) {
+static int check_fact(const struct vn_head *h, const struct vn_schema *s,
+                      const json_t *input, const char *key, struct vn_error *err) {
     char wanted[256], found[256];
     const json_t *v = json_object_get(input, key);
     if (!v)
@@ -225,11 +234,14 @@ static int check_fact(const struct vn_head *h, const struct vn_schema *s, const 
     else
         snprintf(wanted, sizeof wanted, "%s", json_string_value(v));
     if (!vn_schema_provenance(s, key, found, sizeof found))
-        return vn_fail(err, VN_EINCOMPAT, "head '%s' wants vectors of %s '%s', the stream does "
-                       "not say its %s", h->name, key, wanted, key);
+        return vn_fail(err, VN_EINCOMPAT,
+                       "head '%s' wants vectors of %s "
+                       "'%s', the stream does not say its %s",
+                       h->name, key, wanted, key);
     if (strcmp(wanted, found))
-        return vn_fail(err, VN_EINCOMPAT, "head '%s' wants vectors of %s '%s', the stream has "
-                       "%s '%s'", h->name, key, wanted, key, found);
+        return vn_fail(err, VN_EINCOMPAT,
+                       "head '%s' wants vectors of %s '%s', the stream has %s '%s'",
+                       h->name, key, wanted, key, found);
     return VN_OK;
 }
 
@@ -238,18 +250,21 @@ int vn_head_check(const struct vn_head *h, const struct vn_schema *s, int32_t d,
     static const char *const facts[] = {"model", "sha256", "layer", "pool"};
     const json_t *inputs = json_object_get(h->config, "inputs");
     if (json_array_size(inputs) > 1)
-        return vn_fail(err, VN_EINCOMPAT, "head '%s' wants %zu vectors side by side, the stream "
-                       "has one of width %d", h->name, json_array_size(inputs), d);
+        return vn_fail(err, VN_EINCOMPAT,
+                       "head '%s' wants %zu vectors side by "
+                       "side, the stream has one of width %d",
+                       h->name, json_array_size(inputs), d);
     if (d != h->width[0])
-        return vn_fail(err, VN_EINCOMPAT, "head '%s' wants vectors of width %d, the stream has "
-                       "width %d", h->name, h->width[0], d);
+        return vn_fail(err, VN_EINCOMPAT,
+                       "head '%s' wants vectors of width %d, the stream has width %d",
+                       h->name, h->width[0], d);
     int rc = VN_OK;
     for (size_t i = 0; rc == VN_OK && i < sizeof facts / sizeof *facts; i++)
         rc = check_fact(h, s, json_array_get(inputs, 0), facts[i], err);
     return rc;
 }
 
-/* ---- apply ------------------------------------------------------------------------- */
+/* ---- apply ------------------------------------------------------------------------ */
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 
@@ -282,8 +297,8 @@ static void dot_tile(const float *w, const float *const x[TILE], int n, float bi
 }
 
 /* y [rows, n_out] = x [rows, n_in] W' + b. Outputs are the outer loop: a row of W comes
- * from memory once per block of rows and then from cache. A tile that is not full computes
- * its first row again. */
+ * from memory once per block of rows and then from cache. A tile that is not full
+ * computes its first row again. */
 static void linear(const float *x, int rows, const float *w, const float *b, int n_in,
                    int n_out, float *y) {
     for (int o = 0; o < n_out; o++) {
@@ -318,8 +333,8 @@ static void softmax(float *y, int n) {
         y[i] /= sum;
 }
 
-int vn_head_apply(const struct vn_head *h, const float *x, int64_t n, float *probabilities,
-                  struct vn_buf *scratch, struct vn_error *err) {
+int vn_head_apply(const struct vn_head *h, const float *x, int64_t n,
+                  float *probabilities, struct vn_buf *scratch, struct vn_error *err) {
     const int C = h->width[h->n_layers];
     size_t widest = 0;
     for (int i = 1; i <= h->n_layers; i++)

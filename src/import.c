@@ -18,7 +18,7 @@
 static const char *const file_names[] = {"config.json", "vocab.txt", "model.safetensors"};
 #define N_FILES (sizeof file_names / sizeof *file_names)
 
-/* ---- the job ------------------------------------------------------------------------ */
+/* ---- the job ---------------------------------------------------------------------- */
 
 void vn_import_note(struct vn_import_job *j, const char *fmt, ...) {
     char text[1024];
@@ -85,8 +85,9 @@ int vn_import_add(struct vn_import_job *j, const char *name, struct vn_ptfile *f
     return VN_OK;
 }
 
-int vn_import_add_tensor(struct vn_import_job *j, const char *name, const struct vn_tensor *t,
-                         struct vn_buf *made, struct vn_error *err) {
+int vn_import_add_tensor(struct vn_import_job *j, const char *name,
+                         const struct vn_tensor *t, struct vn_buf *made,
+                         struct vn_error *err) {
     if (made) {
         struct vn_buf *all = realloc(j->made, (j->n_made + 1) * sizeof *all);
         if (!all)
@@ -126,7 +127,7 @@ static void release(struct vn_import_job *j) {
     free(j->temp);
 }
 
-/* ---- writing ------------------------------------------------------------------------ */
+/* ---- writing ---------------------------------------------------------------------- */
 
 static bool is_float(enum vn_dtype t) {
     return t == VN_F32 || t == VN_F16 || t == VN_BF16 || t == VN_F64;
@@ -137,7 +138,8 @@ static int64_t elements(const struct vn_tensor *t) {
 }
 
 /* Frequencies are not narrowed: rounding them would change every angle. */
-static enum vn_dtype final_type(const struct vn_import_job *j, const struct vn_tensor *t) {
+static enum vn_dtype final_type(const struct vn_import_job *j,
+                                const struct vn_tensor *t) {
     const char *end = strrchr(t->name, '.');
     bool frequencies = end && !strcmp(end, ".inv_freq");
     return j->o->type == VN_OTHER || (j->o->type == VN_F16 && frequencies) ? t->type
@@ -154,8 +156,9 @@ static int convert(const struct vn_tensor *from, enum vn_dtype type, struct vn_b
         if (width == 4)
             vn_store32(out->data + 4 * i, vn_f32_bits(v));
         else if (isfinite(v) && !isfinite(vn_f16_to_f32(h)))
-            rc = vn_fail(err, VN_EDATA, "tensor '%s' has the value %g, which half precision "
-                         "cannot hold", from->name, v);
+            rc = vn_fail(err, VN_EDATA,
+                         "tensor '%s' has the value %g, which half precision cannot hold",
+                         from->name, v);
         else
             vn_store16(out->data + 2 * i, h);
     }
@@ -181,7 +184,8 @@ static int write_item(struct vn_import_job *j, const struct vn_import_item *item
     return rc == VN_OK ? vn_safetensors_put(w, scratch[1].data, scratch[1].len, err) : rc;
 }
 
-static int write_weights(struct vn_import_job *j, const char *path, struct vn_error *err) {
+static int write_weights(struct vn_import_job *j, const char *path,
+                         struct vn_error *err) {
     struct vn_buf scratch[2] = {{0}, {0}};
     struct vn_safetensors_writer *w = NULL;
     struct vn_tensor *all = vn_calloc(j->n_items, sizeof *all, err);
@@ -246,12 +250,13 @@ static int write_files(struct vn_import_job *j, struct vn_error *err) {
 static int check_result(struct vn_import_job *j, struct vn_error *err) {
     struct vn_model *m = NULL;
     struct vn_head *h = NULL;
-    int rc = j->is_head ? vn_head_open(j->temp, &h, err) : vn_model_open(j->temp, &m, err);
+    int rc =
+        j->is_head ? vn_head_open(j->temp, &h, err) : vn_model_open(j->temp, &m, err);
     if (rc != VN_OK)
         return vn_prefix(err, "'%s' does not make a usable directory", j->source);
     if (h) {
-        vn_import_note(j, "head: %d layers, %d inputs, %d classes, sha256 %s", h->n_layers,
-                       h->width[0], h->width[h->n_layers], h->sha256);
+        vn_import_note(j, "head: %d layers, %d inputs, %d classes, sha256 %s",
+                       h->n_layers, h->width[0], h->width[h->n_layers], h->sha256);
     } else {
         bool half = true;
         for (int i = 0; i < m->config.d_head / 2; i++)
@@ -259,7 +264,8 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
         vn_import_note(j, "inv_freq: %s, %s representable in half precision",
                        m->inv_freq_stored ? "stored" : "not stored, computed",
                        half ? "all values" : "not all values");
-        vn_import_note(j, "model: %d layers, width %d, %d heads, %lld parameters, sha256 %s",
+        vn_import_note(j,
+                       "model: %d layers, width %d, %d heads, %lld parameters, sha256 %s",
                        m->config.n_layers, m->config.d_model, m->config.n_heads,
                        (long long)vn_model_parameters(m), m->sha256);
     }
@@ -268,7 +274,7 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- the directory ------------------------------------------------------------------- */
+/* ---- the directory ---------------------------------------------------------------- */
 
 /* Removes the directory at work: only what was put there. */
 static void remove_temp(struct vn_import_job *j) {
@@ -287,13 +293,15 @@ static void remove_temp(struct vn_import_job *j) {
 static int replace_files(struct vn_import_job *j, const char *dir, struct vn_error *err) {
     int rc = VN_OK;
     for (size_t i = 0; rc == VN_OK && i < N_FILES; i++) {
-        char *from = join(j->temp, file_names[i], err), *to = join(dir, file_names[i], err);
+        char *from = join(j->temp, file_names[i], err),
+             *to = join(dir, file_names[i], err);
         if (!from || !to)
             rc = VN_EFAIL;
         else if (access(from, F_OK) != 0)
             unlink(to);
         else if (rename(from, to) != 0)
-            rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot rename '%s' to '%s'", from, to);
+            rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot rename '%s' to '%s'", from,
+                               to);
         free(from);
         free(to);
     }
@@ -354,16 +362,16 @@ int vn_import(const char *source, const char *dir, const struct vn_import_option
     struct vn_import_job j = {.o = o, .source = source};
     const bool exists = access(dir, F_OK) == 0;
     if (exists && !o->force)
-        return vn_fail(err, VN_EUSAGE, "'%s' exists: use --force to replace the model in it",
-                       dir);
+        return vn_fail(err, VN_EUSAGE,
+                       "'%s' exists: use --force to replace the model in it", dir);
     int rc = read_source(&j, err);
     if (rc == VN_OK)
         rc = drop_integers(&j, err);
     if (rc == VN_OK) {
-        vn_import_note(&j, "tensors: %zu read, %zu renamed, %zu folded, %zu dropped%s%.*s",
-                       j.n_read, j.n_renamed, j.n_folded, j.n_dropped,
-                       j.n_dropped ? ": " : "", (int)j.dropped.len,
-                       j.dropped.len ? (const char *)j.dropped.data : "");
+        vn_import_note(
+            &j, "tensors: %zu read, %zu renamed, %zu folded, %zu dropped%s%.*s", j.n_read,
+            j.n_renamed, j.n_folded, j.n_dropped, j.n_dropped ? ": " : "",
+            (int)j.dropped.len, j.dropped.len ? (const char *)j.dropped.data : "");
         rc = make_temp(&j, dir, err);
     }
     if (rc == VN_OK)
@@ -373,7 +381,8 @@ int vn_import(const char *source, const char *dir, const struct vn_import_option
     if (rc == VN_OK && exists)
         rc = replace_files(&j, dir, err);
     else if (rc == VN_OK && rename(j.temp, dir) != 0)
-        rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot rename '%s' to '%s'", j.temp, dir);
+        rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot rename '%s' to '%s'", j.temp,
+                           dir);
     if (rc != VN_OK || exists)
         remove_temp(&j);
     release(&j);

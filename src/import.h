@@ -14,17 +14,18 @@
 #include "safetensors.h"
 
 struct vn_import_options {
-    enum vn_dtype type; /* of the float tensors: VN_F32, VN_F16, or VN_OTHER to keep theirs */
+    enum vn_dtype
+        type; /* of the float tensors: VN_F32, VN_F16, or VN_OTHER to keep theirs */
     const char *labels; /* of a head's classes, "a,b"; NULL for "others,virus" */
-    int64_t chunk;      /* length of the chunks that a head was trained on; 0 leaves it out */
-    bool force;         /* replace the files of an existing directory */
+    int64_t chunk; /* length of the chunks that a head was trained on; 0 leaves it out */
+    bool force;    /* replace the files of an existing directory */
     void (*note)(void *ctx, const char *line); /* told what was done; may be NULL */
     void *ctx;
 };
 
-/* Writes `dir` from the file or directory `source`. VN_EUSAGE when dir exists and force is
- * not set; the status of what is wrong with the source; VN_EWRITE. On failure nothing is
- * left, and nothing of an existing directory is changed. */
+/* Writes `dir` from the file or directory `source`. VN_EUSAGE when dir exists and force
+ * is not set; the status of what is wrong with the source; VN_EWRITE. On failure nothing
+ * is left, and nothing of an existing directory is changed. */
 int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
               struct vn_error *err) VN_NODISCARD;
 

@@ -9,7 +9,7 @@
 
 #define MAX_TEXT ((size_t)16 << 20)
 
-/* ---- fair-esm ------------------------------------------------------------------------ */
+/* ---- fair-esm --------------------------------------------------------------------- */
 
 /* Parts of a layer, then parts outside the layers: fair-esm's name, ours. A name matches
  * with ".weight" or ".bias" behind it, or whole. */
@@ -48,7 +48,8 @@ static bool translate(const char *const parts[][2], const char *prefix, const ch
     return false;
 }
 
-/* "encoder.sentence_encoder.layers.3.fc1.bias" to "esm.encoder.layer.3.intermediate..." */
+/* "encoder.sentence_encoder.layers.3.fc1.bias" to "esm.encoder.layer.3.intermediate..."
+ */
 static bool translate_name(const char *name, char *out, size_t size) {
     static const char *const prefixes[] = {"encoder.sentence_encoder.", "encoder."};
     char prefix[64];
@@ -92,17 +93,18 @@ static int write_config(struct vn_import_job *j, const struct vn_py *cfg, int64_
     if (rc != VN_OK)
         return rc;
     json_t *o = json_pack(
-        "{s:[s], s:s, s:s, s:b, s:b, s:s, s:f, s:I, s:I, s:I, s:I, s:b, s:i, s:i, s:i, s:i}",
+        "{s:[s], s:s, s:s, s:b, s:b, s:s, s:f, s:I, "
+        "s:I, s:I, s:I, s:b, s:i, s:i, s:i, s:i}",
         "architectures", "EsmForMaskedLM", "model_type", "esm", "hidden_act", "gelu",
-        "emb_layer_norm_before", 0, "is_folding_model", 0, "position_embedding_type", "rotary",
-        "layer_norm_eps", 1e-5, "num_hidden_layers", layers, "hidden_size", width,
-        "num_attention_heads", heads, "intermediate_size", (json_int_t)d_ffn, "token_dropout",
-        (int)dropout->i, "vocab_size", 33, "mask_token_id", 32, "pad_token_id", 1,
-        "max_position_embeddings", 1026);
+        "emb_layer_norm_before", 0, "is_folding_model", 0, "position_embedding_type",
+        "rotary", "layer_norm_eps", 1e-5, "num_hidden_layers", layers, "hidden_size",
+        width, "num_attention_heads", heads, "intermediate_size", (json_int_t)d_ffn,
+        "token_dropout", (int)dropout->i, "vocab_size", 33, "mask_token_id", 32,
+        "pad_token_id", 1, "max_position_embeddings", 1026);
     j->config = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
     json_decref(o);
-    vn_import_note(j, "source: fair-esm, %lld layers, width %lld, %lld heads", (long long)layers,
-                   (long long)width, (long long)heads);
+    vn_import_note(j, "source: fair-esm, %lld layers, width %lld, %lld heads",
+                   (long long)layers, (long long)width, (long long)heads);
     return j->config ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate a configuration");
 }
 
@@ -116,17 +118,20 @@ static int add_fair_esm(struct vn_import_job *j, struct vn_ptfile *f, const char
     return vn_import_add(j, ours, f, value, err);
 }
 
-int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f, struct vn_error *err) {
+int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f,
+                       struct vn_error *err) {
     static const char vocabulary[] =
-        "<cls>\n<pad>\n<eos>\n<unk>\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
+        "<cls>\n<pad>\n<eos>\n<unk>"
+        "\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
         "C\nX\nB\nU\nZ\nO\n.\n-\n<null_1>\n<mask>\n";
     const struct vn_py *root = vn_ptfile_root(f), *state = vn_py_get(root, "model");
     const struct vn_py *cfg = vn_py_get(vn_py_get(root, "cfg"), "model");
     char text[128];
     int64_t d_ffn = 0;
     if (!cfg)
-        return vn_fail(err, VN_EDATA, "has a model without cfg.model: not an ESM-2 checkpoint "
-                       "of fair-esm");
+        return vn_fail(err, VN_EDATA,
+                       "has a model without cfg.model: "
+                       "not an ESM-2 checkpoint of fair-esm");
     if (vn_py_is(cfg, "argparse.Namespace"))
         cfg = cfg->state;
     for (size_t i = 0; i + 1 < state->n; i += 2) {
@@ -147,9 +152,10 @@ int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f, struct vn_e
     return write_config(j, cfg, d_ffn, err);
 }
 
-/* ---- Hugging Face directories ----------------------------------------------------------- */
+/* ---- Hugging Face directories ----------------------------------------------------- */
 
-/* A small file, terminated, malloc'ed; *out is NULL when there is none and it may miss. */
+/* A small file, terminated, malloc'ed; *out is NULL when there is none and it may miss.
+ */
 static int read_text(const char *dir, const char *name, bool may_miss, char **out,
                      struct vn_error *err) {
     struct vn_buf b = {0};
@@ -194,8 +200,9 @@ static int add_state(struct vn_import_job *j, struct vn_ptfile *f, const json_t 
         const char *where = NULL;
         if (key->type != VN_PY_STRING || !vn_ptfile_is_tensor(value))
             return vn_fail(err, VN_EDATA, "'%s' is not a dict of tensors by name", shard);
-        if (map && ((where = json_string_value(json_object_get(map, key->text))) == NULL ||
-                    strcmp(where, shard)))
+        if (map &&
+            ((where = json_string_value(json_object_get(map, key->text))) == NULL ||
+             strcmp(where, shard)))
             return vn_fail(err, VN_EDATA, "tensor '%.200s' of '%s' is '%s' in the index",
                            key->text, shard, where ? where : "missing");
         j->n_read++;
@@ -234,8 +241,8 @@ static int add_shards(struct vn_import_job *j, const char *dir, const char *inde
             if (rc != VN_OK)
                 break;
             if (!name || !*name || strchr(name, '/'))
-                rc = vn_fail(err, VN_EDATA, "tensor '%s' is not in a file of the directory",
-                             key);
+                rc = vn_fail(err, VN_EDATA,
+                             "tensor '%s' is not in a file of the directory", key);
             else if (!json_object_get(seen, name)) {
                 json_object_set_new(seen, name, json_true());
                 rc = add_bin(j, dir, name, map, err);
@@ -249,7 +256,8 @@ static int add_shards(struct vn_import_job *j, const char *dir, const char *inde
     return rc;
 }
 
-static int add_safetensors(struct vn_import_job *j, const char *dir, struct vn_error *err) {
+static int add_safetensors(struct vn_import_job *j, const char *dir,
+                           struct vn_error *err) {
     int rc = vn_tensors_open_dir(dir, &j->tensors, err);
     for (int64_t i = 0; rc == VN_OK && i < vn_tensors_count(j->tensors); i++) {
         const struct vn_tensor *t = vn_tensors_at(j->tensors, i);
@@ -259,9 +267,11 @@ static int add_safetensors(struct vn_import_job *j, const char *dir, struct vn_e
     return rc;
 }
 
-int vn_import_huggingface(struct vn_import_job *j, const char *dir, struct vn_error *err) {
-    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json",
-                                        "pytorch_model.bin.index.json", "pytorch_model.bin"};
+int vn_import_huggingface(struct vn_import_job *j, const char *dir,
+                          struct vn_error *err) {
+    static const char *const names[] = {
+        "model.safetensors", "model.safetensors.index.json",
+        "pytorch_model.bin.index.json", "pytorch_model.bin"};
     const char *found = NULL;
     struct vn_buf path = {0};
     int rc = read_text(dir, "config.json", false, &j->config, err);
@@ -274,8 +284,8 @@ int vn_import_huggingface(struct vn_import_job *j, const char *dir, struct vn_er
             found = names[i];
     }
     if (rc == VN_OK && !found)
-        rc = vn_fail(err, VN_ENOINPUT, "no model.safetensors and no pytorch_model.bin in '%s'",
-                     dir);
+        rc = vn_fail(err, VN_ENOINPUT,
+                     "no model.safetensors and no pytorch_model.bin in '%s'", dir);
     if (rc == VN_OK) {
         vn_import_note(j, "source: Hugging Face, %s", found);
         rc = found == names[3]   ? add_bin(j, dir, found, NULL, err)

@@ -1,5 +1,6 @@
 /* Reader of classifier heads: a pickled torch module, or a state dict. Linear layers are
- * taken in the order of their definition; a batch norm is folded into the layer before it. */
+ * taken in the order of their definition; a batch norm is folded into the layer before
+ * it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,8 @@
 
 struct part {
     bool is_norm;
-    const char *name;              /* for messages */
-    const struct vn_py *w, *b;     /* NULL or None where there is none */
+    const char *name;          /* for messages */
+    const struct vn_py *w, *b; /* NULL or None where there is none */
     const struct vn_py *mean, *var;
     double eps;
 };
@@ -46,9 +47,10 @@ static bool there(const struct vn_py *v) {
     return v && v->type != VN_PY_NONE;
 }
 
-/* ---- modules ------------------------------------------------------------------------- */
+/* ---- modules ---------------------------------------------------------------------- */
 
-static int walk_module(struct parts *p, const char *name, const struct vn_py *v, int depth);
+static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
+                       int depth);
 
 static int walk_children(struct parts *p, const struct vn_py *modules, int depth) {
     char text[160];
@@ -56,14 +58,16 @@ static int walk_children(struct parts *p, const struct vn_py *modules, int depth
     for (size_t i = 0; rc == VN_OK && i + 1 < modules->n; i += 2) {
         const struct vn_py *key = modules->items[i], *child = modules->items[i + 1];
         if (key->type != VN_PY_STRING || child->type != VN_PY_OBJECT)
-            return vn_fail(p->err, VN_EDATA, "a module holds %s, expected modules by name",
+            return vn_fail(p->err, VN_EDATA,
+                           "a module holds %s, expected modules by name",
                            vn_py_describe(child, text, sizeof text));
         rc = walk_module(p, key->text, child, depth + 1);
     }
     return rc;
 }
 
-static int take_linear(struct parts *p, const char *name, const struct vn_py *parameters) {
+static int take_linear(struct parts *p, const char *name,
+                       const struct vn_py *parameters) {
     struct part *part = add_part(p, name, false);
     if (!part)
         return VN_EDATA;
@@ -75,10 +79,13 @@ static int take_linear(struct parts *p, const char *name, const struct vn_py *pa
 
 static int take_norm(struct parts *p, const char *name, const struct vn_py *parameters,
                      const struct vn_py *state) {
-    const struct vn_py *buffers = vn_py_get(state, "_buffers"), *eps = vn_py_get(state, "eps");
+    const struct vn_py *buffers = vn_py_get(state, "_buffers"),
+                       *eps = vn_py_get(state, "eps");
     if (p->activated)
-        return vn_fail(p->err, VN_EDATA, "batch norm '%s' comes after an activation and "
-                       "cannot be folded into a linear layer", name);
+        return vn_fail(p->err, VN_EDATA,
+                       "batch norm '%s' comes after an activation "
+                       "and cannot be folded into a linear layer",
+                       name);
     struct part *part = add_part(p, name, true);
     if (!part)
         return VN_EDATA;
@@ -92,13 +99,15 @@ static int take_norm(struct parts *p, const char *name, const struct vn_py *para
     return VN_OK;
 }
 
-static int walk_module(struct parts *p, const char *name, const struct vn_py *v, int depth) {
+static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
+                       int depth) {
     const struct vn_py *state = v->state, *parameters = vn_py_get(state, "_parameters");
     const struct vn_py *modules = vn_py_get(state, "_modules");
     if (depth > MAX_DEPTH)
         return vn_fail(p->err, VN_EDATA, "modules are nested deeper than %d", MAX_DEPTH);
     if (!parameters || !modules)
-        return vn_fail(p->err, VN_EDATA, "module '%s' has no parameters and modules", name);
+        return vn_fail(p->err, VN_EDATA, "module '%s' has no parameters and modules",
+                       name);
     if (vn_py_is(v, "torch.nn.modules.linear.Linear"))
         return take_linear(p, name, parameters);
     if (vn_py_is(v, "torch.nn.modules.batchnorm.BatchNorm1d"))
@@ -108,20 +117,23 @@ static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
     else if (vn_py_is(v, "torch.nn.modules.activation.GELU"))
         p->gelu = p->activated = true;
     else if (parameters->n)
-        return vn_fail(p->err, VN_EDATA, "module '%s' of class '%.100s' has parameters of its "
-                       "own", name, v->cls->text);
+        return vn_fail(p->err, VN_EDATA,
+                       "module '%s' of class '%.100s' has parameters of its own",
+                       name, v->cls->text);
     const struct vn_py *approximate = vn_py_get(state, "approximate");
-    if (approximate && (approximate->type != VN_PY_STRING || strcmp(approximate->text, "none")))
-        return vn_fail(p->err, VN_EDATA, "module '%s' is an approximate GELU, which heads do "
-                       "not have", name);
+    if (approximate &&
+        (approximate->type != VN_PY_STRING || strcmp(approximate->text, "none")))
+        return vn_fail(p->err, VN_EDATA,
+                       "module '%s' is an approximate GELU, which heads do not have",
+                       name);
     return walk_children(p, modules, depth);
 }
 
-/* ---- state dicts ----------------------------------------------------------------------- */
+/* ---- state dicts ------------------------------------------------------------------ */
 
 /* "<stem>.<leaf>" of the dict. */
-static const struct vn_py *leaf(const struct vn_py *state, const char *stem, size_t n_stem,
-                                const char *name) {
+static const struct vn_py *leaf(const struct vn_py *state, const char *stem,
+                                size_t n_stem, const char *name) {
     char key[256];
     int n = snprintf(key, sizeof key, "%.*s%s", (int)n_stem, stem, name);
     return n > 0 && (size_t)n < sizeof key ? vn_py_get(state, key) : NULL;
@@ -132,13 +144,15 @@ static int walk_state(struct parts *p, const struct vn_py *state) {
     for (size_t i = 0; i + 1 < state->n; i += 2) {
         const struct vn_py *key = state->items[i], *value = state->items[i + 1];
         if (key->type != VN_PY_STRING || !vn_ptfile_is_tensor(value))
-            return vn_fail(p->err, VN_EDATA, "holds %s, expected a module or tensors by name",
+            return vn_fail(p->err, VN_EDATA,
+                           "holds %s, expected a module or tensors by name",
                            vn_py_describe(value, text, sizeof text));
         const char *dot = strrchr(key->text, '.');
         size_t n = dot ? (size_t)(dot - key->text) + 1 : 0;
         if (strstr(key->text, "word_embeddings"))
-            return vn_fail(p->err, VN_EDATA, "holds a language model: name its directory, "
-                           "with the config.json in it");
+            return vn_fail(p->err, VN_EDATA,
+                           "holds a language model: name its "
+                           "directory, with the config.json in it");
         if (strcmp(key->text + n, "weight"))
             continue;
         const struct vn_py *mean = leaf(state, key->text, n, "running_mean");
@@ -153,10 +167,10 @@ static int walk_state(struct parts *p, const struct vn_py *state) {
     return VN_OK;
 }
 
-/* ---- values ------------------------------------------------------------------------------ */
+/* ---- values ----------------------------------------------------------------------- */
 
-/* The values of a float tensor [rows, cols], or [rows] where cols is 0, as doubles; with no
- * tensor, `rows` times `otherwise`. malloc'ed. */
+/* The values of a float tensor [rows, cols], or [rows] where cols is 0, as doubles; with
+ * no tensor, `rows` times `otherwise`. malloc'ed. */
 static double *values(struct parts *p, const struct part *part, const struct vn_py *v,
                       int64_t rows, int64_t cols, double otherwise) {
     struct vn_tensor t = {0};
@@ -175,8 +189,9 @@ static double *values(struct parts *p, const struct part *part, const struct vn_
         if (vn_dtype_size(t.type) == 0 || t.type == VN_I64 || t.type == VN_I32 ||
             t.type == VN_U8 || t.n_dims != (cols ? 2 : 1) || t.shape[0] != rows ||
             (cols && t.shape[1] != cols)) {
-            vn_fail(p->err, VN_EDATA, cols ? "'%s' has no weight of %lld x %lld floats"
-                                           : "'%s' has a tensor other than %lld floats",
+            vn_fail(p->err, VN_EDATA,
+                    cols ? "'%s' has no weight of %lld x %lld floats"
+                         : "'%s' has a tensor other than %lld floats",
                     part->name, (long long)rows, (long long)cols);
             vn_buf_release(&b);
             return NULL;
@@ -190,8 +205,8 @@ static double *values(struct parts *p, const struct part *part, const struct vn_
 }
 
 /* y = gamma (W x + b - mean) / sqrt(var + eps) + beta is linear in x. */
-static int fold(struct parts *p, const struct part *norm, double *w, double *b, int64_t rows,
-                int64_t cols) {
+static int fold(struct parts *p, const struct part *norm, double *w, double *b,
+                int64_t rows, int64_t cols) {
     if (!there(norm->mean) || !there(norm->var))
         return vn_fail(p->err, VN_EDATA, "batch norm '%s' has no running statistics",
                        norm->name);
@@ -241,8 +256,10 @@ static int add_layer(struct parts *p, int layer, const struct part *linear,
     if (rc != VN_OK)
         return rc;
     if (t.n_dims != 2 || t.shape[0] < 1 || t.shape[1] < 1)
-        return vn_fail(p->err, VN_EDATA, "'%s' is not a matrix: only linear layers and batch "
-                       "norms can be imported", linear->name);
+        return vn_fail(p->err, VN_EDATA,
+                       "'%s' is not a matrix: only linear "
+                       "layers and batch norms can be imported",
+                       linear->name);
     shape[0] = t.shape[0];
     shape[1] = t.shape[1];
     double *w = values(p, linear, linear->w, shape[0], shape[1], 0);
@@ -259,7 +276,7 @@ static int add_layer(struct parts *p, int layer, const struct part *linear,
     return rc;
 }
 
-/* ---- config.json ------------------------------------------------------------------------- */
+/* ---- config.json ------------------------------------------------------------------ */
 
 /* VirNucPro's heads take DNABERT-S and ESM-2 3B side by side. */
 static json_t *inputs_of(int64_t width) {
@@ -297,7 +314,7 @@ static int write_config(struct parts *p, int64_t width, int64_t classes) {
                         : vn_fail(p->err, VN_EFAIL, "cannot allocate a configuration");
 }
 
-/* ---- all together ------------------------------------------------------------------------- */
+/* ---- all together ----------------------------------------------------------------- */
 
 /* Norm number i belongs to linear layer i, and must be defined behind it. */
 static const struct part *norm_of(const struct parts *p, int layer) {
@@ -317,22 +334,24 @@ static int add_layers(struct parts *p) {
     for (int i = 0; i < p->n; i++)
         norms += p->all[i].is_norm;
     if (norms && norms != p->n - norms - 1)
-        return vn_fail(p->err, VN_EDATA, "has %d linear layers and %d batch norms: expected "
-                       "none, or one behind each layer but the last", (int)(p->n - norms),
-                       (int)norms);
+        return vn_fail(p->err, VN_EDATA,
+                       "has %d linear layers and %d batch norms: expected "
+                       "none, or one behind each layer but the last",
+                       (int)(p->n - norms), (int)norms);
     for (int i = 0; rc == VN_OK && i < p->n; i++) {
         int64_t before = shape[0];
         if (p->all[i].is_norm)
             continue;
         const struct part *norm = norm_of(p, layer);
         if (layer < norms && !norm)
-            return vn_fail(p->err, VN_EDATA, "a batch norm comes before the linear layer '%s'",
+            return vn_fail(p->err, VN_EDATA,
+                           "a batch norm comes before the linear layer '%s'",
                            p->all[i].name);
         rc = add_layer(p, layer, &p->all[i], norm, shape);
         if (rc == VN_OK && layer && shape[1] != before)
-            rc = vn_fail(p->err, VN_EDATA, "linear layer '%s' takes %lld values, the one "
-                         "before gives %lld", p->all[i].name, (long long)shape[1],
-                         (long long)before);
+            rc = vn_fail(p->err, VN_EDATA,
+                         "linear layer '%s' takes %lld values, the one before gives %lld",
+                         p->all[i].name, (long long)shape[1], (long long)before);
         if (!layer++)
             width = shape[1];
     }
@@ -354,16 +373,18 @@ int vn_import_head(struct vn_import_job *j, struct vn_ptfile *f, struct vn_error
     p->err = err ? err : &local;
     j->is_head = true;
     bool state = root->type == VN_PY_DICT || vn_py_is(root, "collections.OrderedDict");
-    int rc = state                          ? walk_state(p, root)
-             : root->type == VN_PY_OBJECT ? walk_module(p, "the module", root, 0)
-                                            : vn_fail(p->err, VN_EDATA, "holds %s, expected a "
-                                                      "module or tensors by name",
-                                                      vn_py_describe(root, text, sizeof text));
+    int rc = state ? walk_state(p, root)
+             : root->type == VN_PY_OBJECT
+                 ? walk_module(p, "the module", root, 0)
+                 : vn_fail(p->err, VN_EDATA,
+                           "holds %s, expected a module or tensors by name",
+                           vn_py_describe(root, text, sizeof text));
     if (rc == VN_OK && p->relu && p->gelu)
         rc = vn_fail(p->err, VN_EDATA, "has both ReLU and GELU activations");
     if (rc == VN_OK)
-        vn_import_note(j, "source: %s, activation %s%s", vn_py_describe(root, text, sizeof text),
-                       p->gelu ? "gelu" : "relu", p->gelu || p->relu ? "" : " (assumed)");
+        vn_import_note(j, "source: %s, activation %s%s",
+                       vn_py_describe(root, text, sizeof text), p->gelu ? "gelu" : "relu",
+                       p->gelu || p->relu ? "" : " (assumed)");
     if (rc == VN_OK)
         rc = add_layers(p);
     free(p);

@@ -1,7 +1,7 @@
 /* import_job.h - what the files import*.c share: the job of writing one directory.
  *
- * A reader (import_esm.c, import_head.c) adds items, tensors by their final names whose data
- * stay where they are, and texts, the small files; import.c writes them. */
+ * A reader (import_esm.c, import_head.c) adds items, tensors by their final names whose
+ * data stay where they are, and texts, the small files; import.c writes them. */
 #ifndef VN_IMPORT_JOB_H
 #define VN_IMPORT_JOB_H
 
@@ -10,7 +10,7 @@
 #include "ptfile.h"
 
 struct vn_import_item {
-    struct vn_tensor t;       /* name owned; data borrowed, or NULL when `file` has them */
+    struct vn_tensor t; /* name owned; data borrowed, or NULL when `file` has them */
     struct vn_ptfile *file;
     const struct vn_py *value;
 };
@@ -18,18 +18,18 @@ struct vn_import_item {
 struct vn_import_job {
     const struct vn_import_options *o;
     const char *source;
-    char *temp;               /* the directory at work */
+    char *temp; /* the directory at work */
     bool is_head;
     struct vn_import_item *items;
     size_t n_items, cap_items;
     char *config, *vocabulary; /* texts to write; vocabulary may be NULL */
     size_t n_read, n_renamed, n_folded;
-    struct vn_buf dropped;     /* names of the dropped tensors, ", " between */
+    struct vn_buf dropped; /* names of the dropped tensors, ", " between */
     size_t n_dropped;
-    struct vn_ptfile **files;  /* owned, open until the job ends */
+    struct vn_ptfile **files; /* owned, open until the job ends */
     size_t n_files;
     struct vn_tensors *tensors; /* owned, of a safetensors source */
-    struct vn_buf *made;       /* owned data that the reader computed */
+    struct vn_buf *made;        /* owned data that the reader computed */
     size_t n_made;
 };
 
@@ -43,21 +43,23 @@ int vn_import_file(struct vn_import_job *j, const char *path, struct vn_ptfile *
 /* Adds a tensor of a torch file under a final name. */
 int vn_import_add(struct vn_import_job *j, const char *name, struct vn_ptfile *f,
                   const struct vn_py *value, struct vn_error *err) VN_NODISCARD;
-/* Adds a tensor whose data outlive the job, or are handed over in `made` (then emptied). */
-int vn_import_add_tensor(struct vn_import_job *j, const char *name, const struct vn_tensor *t,
-                         struct vn_buf *made, struct vn_error *err) VN_NODISCARD;
+/* Adds a tensor whose data outlive the job, or are handed over in `made` (then emptied).
+ */
+int vn_import_add_tensor(struct vn_import_job *j, const char *name,
+                         const struct vn_tensor *t, struct vn_buf *made,
+                         struct vn_error *err) VN_NODISCARD;
 
 /* Counts a tensor that is left out. */
-int vn_import_drop(struct vn_import_job *j, const char *name, struct vn_error *err)
-    VN_NODISCARD;
+int vn_import_drop(struct vn_import_job *j, const char *name,
+                   struct vn_error *err) VN_NODISCARD;
 
 /* The readers. A dict of fair-esm; an open torch file with a module or state dict; a
  * Hugging Face directory. */
-int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f, struct vn_error *err)
-    VN_NODISCARD;
-int vn_import_head(struct vn_import_job *j, struct vn_ptfile *f, struct vn_error *err)
-    VN_NODISCARD;
-int vn_import_huggingface(struct vn_import_job *j, const char *dir, struct vn_error *err)
-    VN_NODISCARD;
+int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f,
+                       struct vn_error *err) VN_NODISCARD;
+int vn_import_head(struct vn_import_job *j, struct vn_ptfile *f,
+                   struct vn_error *err) VN_NODISCARD;
+int vn_import_huggingface(struct vn_import_job *j, const char *dir,
+                          struct vn_error *err) VN_NODISCARD;
 
 #endif

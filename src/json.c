@@ -12,9 +12,9 @@ int vn_json_parse(const char *text, size_t n, const char *name, json_t **out,
     json_error_t e;
     *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
     if (!*out)
-        return vn_fail(err, json_error_code(&e) == json_error_out_of_memory ? VN_EFAIL
-                                                                            : VN_EDATA,
-                       "'%s' is not valid JSON: %s at byte %d", name, e.text, e.position);
+        return vn_fail(
+            err, json_error_code(&e) == json_error_out_of_memory ? VN_EFAIL : VN_EDATA,
+            "'%s' is not valid JSON: %s at byte %d", name, e.text, e.position);
     if (!json_is_object(*out)) {
         json_decref(*out);
         *out = NULL;

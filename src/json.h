@@ -1,8 +1,8 @@
 /* json.h - strict reading of JSON with jansson.
  *
- * Files are capped, duplicate members and trailing text are refused, integers are integers.
- * The getters say "member 'x' is a string, expected an integer from 1 to 9"; who knows the
- * file puts its name in front with vn_prefix. */
+ * Files are capped, duplicate members and trailing text are refused, integers are
+ * integers. The getters say "member 'x' is a string, expected an integer from 1 to 9";
+ * who knows the file puts its name in front with vn_prefix. */
 #ifndef VN_JSON_H
 #define VN_JSON_H
 
@@ -17,8 +17,8 @@ int vn_json_parse(const char *text, size_t n, const char *name, json_t **out,
                   struct vn_error *err) VN_NODISCARD;
 
 /* The object in a file of at most `max` bytes. VN_ENOINPUT when there is none. */
-int vn_json_load(const char *path, size_t max, json_t **out, struct vn_error *err)
-    VN_NODISCARD;
+int vn_json_load(const char *path, size_t max, json_t **out,
+                 struct vn_error *err) VN_NODISCARD;
 
 /* A member that must be there. Strings are borrowed from o. VN_EDATA. */
 int vn_json_int(const json_t *o, const char *key, int64_t lo, int64_t hi, int64_t *out,
@@ -27,8 +27,8 @@ int vn_json_number(const json_t *o, const char *key, double lo, double hi, doubl
                    struct vn_error *err) VN_NODISCARD;
 int vn_json_string(const json_t *o, const char *key, const char **out,
                    struct vn_error *err) VN_NODISCARD;
-int vn_json_array(const json_t *o, const char *key, json_t **out, struct vn_error *err)
-    VN_NODISCARD;
+int vn_json_array(const json_t *o, const char *key, json_t **out,
+                  struct vn_error *err) VN_NODISCARD;
 
 /* False where the member is absent or null. */
 bool vn_json_has(const json_t *o, const char *key);

@@ -11,7 +11,7 @@
 
 #define MAX_CONFIG ((size_t)16 << 20)
 
-/* ---- finding ----------------------------------------------------------------------- */
+/* ---- finding ---------------------------------------------------------------------- */
 
 /* "dir/name<suffix>", malloc'ed, if `file` is in it, else NULL. */
 static char *directory_with(const char *dir, size_t n_dir, const char *name,
@@ -46,15 +46,19 @@ char *vn_model_find(const char *name, const char *file, struct vn_error *err) {
         p = p[n] ? p + n + 1 : NULL;
     }
     if (!found && places && *places)
-        vn_fail(err, VN_ENOINPUT, "cannot find '%s': no directory of that name with a %s "
-                "here or in $VN_MODELS (%s)", name, file, places);
+        vn_fail(err, VN_ENOINPUT,
+                "cannot find '%s': no directory of that "
+                "name with a %s here or in $VN_MODELS (%s)",
+                name, file, places);
     else if (!found)
-        vn_fail(err, VN_ENOINPUT, "cannot find '%s': no directory of that name with a %s, "
-                "and $VN_MODELS is not set", name, file);
+        vn_fail(err, VN_ENOINPUT,
+                "cannot find '%s': no directory of that "
+                "name with a %s, and $VN_MODELS is not set",
+                name, file);
     return found;
 }
 
-/* ---- config.json ------------------------------------------------------------------- */
+/* ---- config.json ------------------------------------------------------------------ */
 
 static int check_string(const json_t *o, const char *key, const char *wanted,
                         struct vn_error *err) {
@@ -90,13 +94,16 @@ static int check_supported(const json_t *o, struct vn_error *err) {
 static int check_heads(const struct vn_model_config *c, struct vn_error *err) {
     static const int known[] = {16, 24, 32, 64, 128};
     if (c->d_model % c->n_heads)
-        return vn_fail(err, VN_EDATA, "hidden_size %d is not a multiple of "
-                       "num_attention_heads %d", c->d_model, c->n_heads);
+        return vn_fail(err, VN_EDATA,
+                       "hidden_size %d is not a multiple of num_attention_heads %d",
+                       c->d_model, c->n_heads);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (c->d_model / c->n_heads == known[i])
             return VN_OK;
-    return vn_fail(err, VN_EDATA, "hidden_size / num_attention_heads is %d, expected 16, 24, "
-                   "32, 64 or 128", c->d_model / c->n_heads);
+    return vn_fail(err, VN_EDATA,
+                   "hidden_size / num_attention_heads "
+                   "is %d, expected 16, 24, 32, 64 or 128",
+                   c->d_model / c->n_heads);
 }
 
 static int read_config(const json_t *o, struct vn_model_config *c, struct vn_error *err) {
@@ -125,8 +132,9 @@ static int read_config(const json_t *o, struct vn_model_config *c, struct vn_err
     if (rc == VN_OK)
         rc = check_heads(c, err);
     if (rc == VN_OK && (c->mask_token >= c->n_vocab || c->pad_token >= c->n_vocab))
-        rc = vn_fail(err, VN_EDATA, "mask_token_id %d or pad_token_id %d is not below "
-                     "vocab_size %d", c->mask_token, c->pad_token, c->n_vocab);
+        rc = vn_fail(err, VN_EDATA,
+                     "mask_token_id %d or pad_token_id %d is not below vocab_size %d",
+                     c->mask_token, c->pad_token, c->n_vocab);
     c->family = VN_ESM2;
     c->norm_eps = (float)eps;
     c->d_head = rc == VN_OK ? c->d_model / c->n_heads : 0;
@@ -146,10 +154,12 @@ static int load_config(struct vn_model *m, struct vn_error *err) {
     return rc;
 }
 
-/* The token ids are built into the tokenizer: a vocabulary that is there must be ESM-2's. */
+/* The token ids are built into the tokenizer: a vocabulary that is there must be ESM-2's.
+ */
 static int check_vocabulary(const struct vn_model *m, struct vn_error *err) {
     static const char wanted[] =
-        "<cls>\n<pad>\n<eos>\n<unk>\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
+        "<cls>\n<pad>\n<eos>\n<unk>"
+        "\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
         "C\nX\nB\nU\nZ\nO\n.\n-\n<null_1>\n<mask>\n";
     char text[sizeof wanted + 1];
     struct vn_buf path = {0};
@@ -168,15 +178,16 @@ static int check_vocabulary(const struct vn_model *m, struct vn_error *err) {
         if (n < 0)
             rc = (int)n;
         else if (n != (int64_t)full || same != full)
-            rc = vn_fail(err, VN_EDATA, "'%s' is not the vocabulary of ESM-2: it differs at "
-                         "byte %zu", name, same);
+            rc = vn_fail(err, VN_EDATA,
+                         "'%s' is not the vocabulary of ESM-2: it differs at byte %zu",
+                         name, same);
         vn_source_close(s);
     }
     vn_buf_release(&path);
     return rc;
 }
 
-/* ---- tensors ----------------------------------------------------------------------- */
+/* ---- tensors ---------------------------------------------------------------------- */
 
 struct lookup {
     const struct vn_model *m;
@@ -185,7 +196,8 @@ struct lookup {
     struct vn_error *err;
 };
 
-static void tensor_name(const struct lookup *l, const char *suffix, char *out, size_t size) {
+static void tensor_name(const struct lookup *l, const char *suffix, char *out,
+                        size_t size) {
     if (l->layer >= 0)
         snprintf(out, size, "%sencoder.layer.%d.%s", l->prefix, l->layer, suffix);
     else
@@ -214,8 +226,10 @@ static int bind(const struct lookup *l, const char *suffix, int64_t rows, int64_
     if (!t)
         return vn_fail(l->err, VN_EDATA, "tensor '%s' is missing", name);
     if (!is_float(t))
-        return vn_fail(l->err, VN_EDATA, "tensor '%s' is not of type F32, F16 or BF16", name);
-    if (t->n_dims == (cols ? 2 : 1) && t->shape[0] == rows && (!cols || t->shape[1] == cols))
+        return vn_fail(l->err, VN_EDATA, "tensor '%s' is not of type F32, F16 or BF16",
+                       name);
+    if (t->n_dims == (cols ? 2 : 1) && t->shape[0] == rows &&
+        (!cols || t->shape[1] == cols))
         return VN_OK;
     shape_text(t, found, sizeof found);
     snprintf(wanted, sizeof wanted, cols ? "[%lld, %lld]" : "[%lld]", (long long)rows,
@@ -254,12 +268,14 @@ static int bind_layer(const struct lookup *l, struct vn_esm2_layer *y) {
                  {"output.dense", D, F, &y->fc2_w, &y->fc2_b}};
     int rc = VN_OK;
     for (size_t i = 0; rc == VN_OK && i < sizeof parts / sizeof *parts; i++)
-        rc = bind_pair(l, parts[i].stem, parts[i].rows, parts[i].cols, parts[i].w, parts[i].b);
+        rc = bind_pair(l, parts[i].stem, parts[i].rows, parts[i].cols, parts[i].w,
+                       parts[i].b);
     return rc;
 }
 
 /* Frequencies of one stored tensor; all layers must have the same ones. */
-static int take_frequencies(const struct lookup *l, const char *suffix, struct vn_model *m) {
+static int take_frequencies(const struct lookup *l, const char *suffix,
+                            struct vn_model *m) {
     char name[160];
     const struct vn_tensor *t;
     int64_t half = m->config.d_head / 2;
@@ -270,10 +286,13 @@ static int take_frequencies(const struct lookup *l, const char *suffix, struct v
     for (int64_t i = 0; rc == VN_OK && i < half; i++) {
         float f = vn_tensor_at(t, i);
         if (!isfinite(f))
-            rc = vn_fail(l->err, VN_EDATA, "tensor '%s' has a value that is not finite", name);
+            rc = vn_fail(l->err, VN_EDATA, "tensor '%s' has a value that is not finite",
+                         name);
         else if (m->inv_freq_stored && f != m->inv_freq[i])
-            rc = vn_fail(l->err, VN_EDATA, "tensor '%s' differs from that of another layer: "
-                         "%g and %g at %lld", name, f, m->inv_freq[i], (long long)i);
+            rc = vn_fail(l->err, VN_EDATA,
+                         "tensor '%s' differs from that of "
+                         "another layer: %g and %g at %lld",
+                         name, f, m->inv_freq[i], (long long)i);
         m->inv_freq[i] = f;
     }
     m->inv_freq_stored = rc == VN_OK;
@@ -281,8 +300,8 @@ static int take_frequencies(const struct lookup *l, const char *suffix, struct v
 }
 
 /* Checkpoints carry the frequencies per layer; newer writers once, some of them under the
- * name of a layer '*'. They were rounded to half precision in training, so they are computed
- * only where none is stored, and then in float steps, as the reference does. */
+ * name of a layer '*'. They were rounded to half precision in training, so they are
+ * computed only where none is stored, and then in float steps, as the reference does. */
 static int bind_frequencies(struct lookup *l, struct vn_model *m) {
     const int half = m->config.d_head / 2;
     m->inv_freq = vn_calloc((size_t)half, sizeof *m->inv_freq, l->err);
@@ -321,7 +340,7 @@ static int bind_tensors(struct vn_model *m, struct vn_error *err) {
     return rc == VN_OK ? bind_frequencies(&l, m) : rc;
 }
 
-/* ---- open and close ---------------------------------------------------------------- */
+/* ---- open and close --------------------------------------------------------------- */
 
 static char *last_component(const char *dir) {
     const char *base = strrchr(dir, '/');
@@ -411,10 +430,10 @@ int64_t vn_model_parameters(const struct vn_model *m) {
     int64_t n = elements(m->word_embeddings) + elements(m->norm_w) + elements(m->norm_b);
     for (int l = 0; l < m->config.n_layers; l++) {
         const struct vn_esm2_layer *y = &m->esm2[l];
-        const struct vn_tensor *all[] = {y->norm1_w, y->norm1_b, y->q_w,   y->q_b,
-                                         y->k_w,     y->k_b,     y->v_w,   y->v_b,
+        const struct vn_tensor *all[] = {y->norm1_w, y->norm1_b, y->q_w,     y->q_b,
+                                         y->k_w,     y->k_b,     y->v_w,     y->v_b,
                                          y->out_w,   y->out_b,   y->norm2_w, y->norm2_b,
-                                         y->fc1_w,   y->fc1_b,   y->fc2_w, y->fc2_b};
+                                         y->fc1_w,   y->fc1_b,   y->fc2_w,   y->fc2_b};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             n += elements(all[i]);
     }

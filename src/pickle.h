@@ -1,9 +1,9 @@
 /* pickle.h - reads a Python pickle (protocols 0 to 5) into a tree of values.
  *
- * A pickle is a program for a stack machine that may import and call anything. This machine
- * calls nothing: an opcode outside the allow-list, or a class that the caller does not
- * allow, is VN_EDATA with its name and byte offset, and a "call" of an allowed class only
- * makes a node that records class, arguments and state.
+ * A pickle is a program for a stack machine that may import and call anything. This
+ * machine calls nothing: an opcode outside the allow-list, or a class that the caller
+ * does not allow, is VN_EDATA with its name and byte offset, and a "call" of an allowed
+ * class only makes a node that records class, arguments and state.
  *
  * The tree is a graph: a node may be reached in several ways, and even contain itself.
  * Whoever follows it bounds the depth. All nodes live until vn_pickle_free. */
@@ -35,7 +35,7 @@ struct vn_py {
     size_t at; /* offset of the opcode that made it */
     int64_t i;
     double f;
-    const char *text;                 /* terminated; n bytes, may hold NUL */
+    const char *text; /* terminated; n bytes, may hold NUL */
     size_t n, cap;
     struct vn_py **items;
     struct vn_py *cls, *args, *state; /* cls: GLOBAL; args: TUPLE; state: NULL or any */
@@ -43,8 +43,8 @@ struct vn_py {
 
 struct vn_pickle {
     struct vn_py *root;
-    size_t used;                /* bytes up to and with STOP */
-    struct vn_py **persistent;  /* every PERSISTENT node, in order of appearance */
+    size_t used;               /* bytes up to and with STOP */
+    struct vn_py **persistent; /* every PERSISTENT node, in order of appearance */
     size_t n_persistent, cap_persistent;
     struct vn_pickle_block *blocks;
 };

@@ -16,8 +16,9 @@
 #define MAX_INFLATE 1032 /* deflate cannot expand by more */
 
 /* Protocol 2 and the 80-bit magic number of the older format, then 1001. */
-static const char legacy_magic[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
-                                   "\x80\x02M\xe9\x03.";
+static const char legacy_magic[] =
+    "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+    "\x80\x02M\xe9\x03.";
 #define LEGACY_MAGIC (sizeof legacy_magic - 1)
 
 struct storage {
@@ -30,7 +31,7 @@ struct storage {
 
 struct vn_ptfile {
     char *path;
-    zip_t *zip;        /* NULL for the older format */
+    zip_t *zip;         /* NULL for the older format */
     const uint8_t *map; /* NULL for zip */
     size_t size;
     struct vn_pickle *pickle;
@@ -40,38 +41,38 @@ struct vn_ptfile {
     const struct storage *cached;
 };
 
-/* ---- classes ------------------------------------------------------------------------ */
+/* ---- classes ---------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     enum vn_dtype type;
     size_t width;
-} storage_classes[] = {{"torch.FloatStorage", VN_F32, 4},  {"torch.HalfStorage", VN_F16, 2},
-                       {"torch.BFloat16Storage", VN_BF16, 2}, {"torch.DoubleStorage", VN_F64, 8},
-                       {"torch.LongStorage", VN_I64, 8},   {"torch.IntStorage", VN_I32, 4},
-                       {"torch.ByteStorage", VN_U8, 1},    {"torch.ShortStorage", VN_OTHER, 2},
-                       {"torch.CharStorage", VN_OTHER, 1}, {"torch.BoolStorage", VN_OTHER, 1}};
+} storage_classes[] = {
+    {"torch.FloatStorage", VN_F32, 4},     {"torch.HalfStorage", VN_F16, 2},
+    {"torch.BFloat16Storage", VN_BF16, 2}, {"torch.DoubleStorage", VN_F64, 8},
+    {"torch.LongStorage", VN_I64, 8},      {"torch.IntStorage", VN_I32, 4},
+    {"torch.ByteStorage", VN_U8, 1},       {"torch.ShortStorage", VN_OTHER, 2},
+    {"torch.CharStorage", VN_OTHER, 1},    {"torch.BoolStorage", VN_OTHER, 1}};
 #define N_CLASSES (sizeof storage_classes / sizeof *storage_classes)
 
 /* What published checkpoints are made of. None of it is ever called: the list keeps out
  * what could not be understood. */
 static bool allowed(const char *name) {
-    static const char *const known[] = {
-        "torch._utils._rebuild_tensor_v2",
-        "torch._utils._rebuild_parameter",
-        "torch.Size",
-        "collections.OrderedDict",
-        "__builtin__.set",
-        "builtins.set",
-        "argparse.Namespace",
-        "torch.nn.modules.linear.Linear",
-        "torch.nn.modules.batchnorm.BatchNorm1d",
-        "torch.nn.modules.activation.ReLU",
-        "torch.nn.modules.activation.GELU",
-        "torch.nn.modules.dropout.Dropout",
-        "torch.nn.modules.container.Sequential",
-        "torch.nn.modules.container.ModuleList",
-        "torch.nn.modules.container.ModuleDict"};
+    static const char *const known[] = {"torch._utils._rebuild_tensor_v2",
+                                        "torch._utils._rebuild_parameter",
+                                        "torch.Size",
+                                        "collections.OrderedDict",
+                                        "__builtin__.set",
+                                        "builtins.set",
+                                        "argparse.Namespace",
+                                        "torch.nn.modules.linear.Linear",
+                                        "torch.nn.modules.batchnorm.BatchNorm1d",
+                                        "torch.nn.modules.activation.ReLU",
+                                        "torch.nn.modules.activation.GELU",
+                                        "torch.nn.modules.dropout.Dropout",
+                                        "torch.nn.modules.container.Sequential",
+                                        "torch.nn.modules.container.ModuleList",
+                                        "torch.nn.modules.container.ModuleDict"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, known[i]))
             return true;
@@ -81,7 +82,7 @@ static bool allowed(const char *name) {
     return !strcmp(strrchr(name, '.'), ".MLPClassifier"); /* of whatever script */
 }
 
-/* ---- storages ------------------------------------------------------------------------ */
+/* ---- storages --------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b) {
     return strcmp(((const struct storage *)a)->key, ((const struct storage *)b)->key);
@@ -94,11 +95,11 @@ static const struct storage *find_storage(const struct vn_ptfile *f, const char 
 
 /* ('storage', class, key, location, elements[, None]) */
 static int read_storage(const struct vn_py *id, struct storage *s, struct vn_error *err) {
-    const bool shaped = (id->n == 5 || (id->n == 6 && id->items[5]->type == VN_PY_NONE)) &&
-                        !strcmp(id->items[0]->text, "storage") &&
-                        id->items[1]->type == VN_PY_GLOBAL &&
-                        id->items[2]->type == VN_PY_STRING &&
-                        id->items[4]->type == VN_PY_INT && id->items[4]->i >= 0;
+    const bool shaped =
+        (id->n == 5 || (id->n == 6 && id->items[5]->type == VN_PY_NONE)) &&
+        !strcmp(id->items[0]->text, "storage") && id->items[1]->type == VN_PY_GLOBAL &&
+        id->items[2]->type == VN_PY_STRING && id->items[4]->type == VN_PY_INT &&
+        id->items[4]->i >= 0;
     if (!shaped)
         return vn_fail(err, VN_EDATA, "pickle names no storage at byte %zu", id->at);
     s->key = id->items[2]->text;
@@ -109,7 +110,8 @@ static int read_storage(const struct vn_py *id, struct storage *s, struct vn_err
             s->width = storage_classes[i].width;
             return VN_OK;
         }
-    return vn_fail(err, VN_EDATA, "'%.100s' at byte %zu of the pickle is no storage class",
+    return vn_fail(err, VN_EDATA,
+                   "'%.100s' at byte %zu of the pickle is no storage class",
                    id->items[1]->text, id->at);
 }
 
@@ -126,17 +128,19 @@ static int list_storages(struct vn_ptfile *f, struct vn_error *err) {
     }
     qsort(f->storages, p->n_persistent, sizeof *f->storages, by_key);
     for (size_t i = 0; i < p->n_persistent; i++) {
-        const struct storage *last = f->n_storages ? &f->storages[f->n_storages - 1] : NULL;
+        const struct storage *last =
+            f->n_storages ? &f->storages[f->n_storages - 1] : NULL;
         const struct storage *s = &f->storages[i];
         if (!last || strcmp(last->key, s->key))
             f->storages[f->n_storages++] = *s;
         else if (last->type != s->type || last->width != s->width || last->n != s->n)
-            return vn_fail(err, VN_EDATA, "storage '%.100s' has two types or sizes", s->key);
+            return vn_fail(err, VN_EDATA, "storage '%.100s' has two types or sizes",
+                           s->key);
     }
     return VN_OK;
 }
 
-/* ---- zip ----------------------------------------------------------------------------- */
+/* ---- zip -------------------------------------------------------------------------- */
 
 /* Size of an entry whose declared size the bytes in the file can really yield. */
 static int entry_size(struct vn_ptfile *f, uint64_t entry, uint64_t *size,
@@ -145,20 +149,23 @@ static int entry_size(struct vn_ptfile *f, uint64_t entry, uint64_t *size,
     const zip_uint64_t need = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
                               ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
     if (zip_stat_index(f->zip, entry, 0, &st) != 0 || (st.valid & need) != need)
-        return vn_fail(err, VN_EDATA, "entry %llu cannot be read", (unsigned long long)entry);
+        return vn_fail(err, VN_EDATA, "entry %llu cannot be read",
+                       (unsigned long long)entry);
     bool stored = st.comp_method == ZIP_CM_STORE && st.size == st.comp_size;
-    bool deflated = st.comp_method == ZIP_CM_DEFLATE && st.size / MAX_INFLATE <= st.comp_size;
+    bool deflated =
+        st.comp_method == ZIP_CM_DEFLATE && st.size / MAX_INFLATE <= st.comp_size;
     if ((!stored && !deflated) || st.encryption_method != ZIP_EM_NONE ||
         st.comp_size > f->size)
-        return vn_fail(err, VN_EDATA, "entry '%.200s' has an unsupported method or an "
-                       "impossible size", st.name);
+        return vn_fail(err, VN_EDATA,
+                       "entry '%.200s' has an unsupported method or an impossible size",
+                       st.name);
     *size = st.size;
     return VN_OK;
 }
 
 /* The whole entry; libzip checks its CRC at the end. */
-static int read_entry(struct vn_ptfile *f, uint64_t entry, uint64_t size, struct vn_buf *out,
-                      struct vn_error *err) {
+static int read_entry(struct vn_ptfile *f, uint64_t entry, uint64_t size,
+                      struct vn_buf *out, struct vn_error *err) {
     int rc = vn_buf_resize(out, size, err);
     zip_file_t *z = rc == VN_OK ? zip_fopen_index(f->zip, entry, 0) : NULL;
     uint64_t at = 0;
@@ -179,7 +186,8 @@ static int read_entry(struct vn_ptfile *f, uint64_t entry, uint64_t size, struct
 }
 
 /* The number of <prefix>/<name>, or -1. */
-static int64_t locate(struct vn_ptfile *f, const char *prefix, int n_prefix, const char *name) {
+static int64_t locate(struct vn_ptfile *f, const char *prefix, int n_prefix,
+                      const char *name) {
     size_t n = (size_t)n_prefix + strlen(name) + 2;
     char *full = malloc(n);
     if (!full)
@@ -220,8 +228,9 @@ static int place_in_zip(struct vn_ptfile *f, const char *prefix, int n_prefix,
         if (rc == VN_OK)
             rc = entry_size(f, s->where = (uint64_t)at, &size, err);
         if (rc == VN_OK && (!vn_mul(s->n, s->width, &wanted) || wanted != size))
-            rc = vn_fail(err, VN_EDATA, "storage '%.100s' has %llu bytes, expected %zu x %zu",
-                         s->key, (unsigned long long)size, s->n, s->width);
+            rc = vn_fail(err, VN_EDATA,
+                         "storage '%.100s' has %llu bytes, expected %zu x %zu", s->key,
+                         (unsigned long long)size, s->n, s->width);
     }
     vn_buf_release(&name);
     return rc;
@@ -281,7 +290,7 @@ static int open_zip(struct vn_ptfile *f, struct vn_error *err) {
     return rc == VN_OK ? place_in_zip(f, prefix, n_prefix, err) : rc;
 }
 
-/* ---- the older format ------------------------------------------------------------------ */
+/* ---- the older format ------------------------------------------------------------- */
 
 /* Reads the pickle at *at and moves behind it. */
 static int next_pickle(struct vn_ptfile *f, size_t *at, struct vn_pickle **out,
@@ -294,7 +303,8 @@ static int next_pickle(struct vn_ptfile *f, size_t *at, struct vn_pickle **out,
     return rc;
 }
 
-/* Storages lie behind the list of their keys, each as 8 bytes of count and the elements. */
+/* Storages lie behind the list of their keys, each as 8 bytes of count and the elements.
+ */
 static int place_in_map(struct vn_ptfile *f, const struct vn_py *keys, size_t at,
                         struct vn_error *err) {
     if (keys->type != VN_PY_LIST || keys->n != f->n_storages)
@@ -308,13 +318,15 @@ static int place_in_map(struct vn_ptfile *f, const struct vn_py *keys, size_t at
             return vn_fail(err, VN_EDATA, "lists an unknown storage, or one twice");
         if (f->size - at < 8 || vn_load64(f->map + at) != s->n ||
             !vn_mul(s->n, s->width, &bytes) || f->size - at - 8 < bytes)
-            return vn_fail(err, VN_EDATA, "storage '%.100s' is cut or has not %zu elements",
-                           s->key, s->n);
+            return vn_fail(err, VN_EDATA,
+                           "storage '%.100s' is cut or has not %zu elements", s->key,
+                           s->n);
         s->where = at + 8;
         at += 8 + bytes;
     }
     if (at != f->size)
-        return vn_fail(err, VN_EDATA, "has %zu bytes behind the last storage", f->size - at);
+        return vn_fail(err, VN_EDATA, "has %zu bytes behind the last storage",
+                       f->size - at);
     return VN_OK;
 }
 
@@ -322,7 +334,8 @@ static int open_legacy(struct vn_ptfile *f, struct vn_error *err) {
     size_t at = LEGACY_MAGIC;
     struct vn_pickle *info = NULL, *keys = NULL;
     int rc = next_pickle(f, &at, &info, err);
-    const struct vn_py *little = rc == VN_OK ? vn_py_get(info->root, "little_endian") : NULL;
+    const struct vn_py *little =
+        rc == VN_OK ? vn_py_get(info->root, "little_endian") : NULL;
     if (rc == VN_OK && (!little || little->type != VN_PY_BOOL || !little->i))
         rc = vn_fail(err, VN_EDATA, "does not say that it is little-endian");
     if (rc == VN_OK)
@@ -338,7 +351,7 @@ static int open_legacy(struct vn_ptfile *f, struct vn_error *err) {
     return rc;
 }
 
-/* ---- open and close ------------------------------------------------------------------- */
+/* ---- open and close --------------------------------------------------------------- */
 
 static int map_whole(struct vn_ptfile *f, int fd, struct vn_error *err) {
     void *p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -409,7 +422,7 @@ const char *vn_ptfile_path(const struct vn_ptfile *f) {
     return f->path;
 }
 
-/* ---- tensors -------------------------------------------------------------------------- */
+/* ---- tensors ---------------------------------------------------------------------- */
 
 /* A tensor as a view: elements of `s` from `offset`, `stride` apart. */
 struct view {
@@ -447,8 +460,10 @@ static int check_extent(struct view *w, size_t at, struct vn_error *err) {
              vn_add(last, reach, &last);
     }
     if (!ok || w->n > w->s->n || (w->n && last >= w->s->n))
-        return vn_fail(err, VN_EDATA, "tensor at byte %zu of the pickle lies outside its "
-                       "storage of %zu elements", at, w->s->n);
+        return vn_fail(err, VN_EDATA,
+                       "tensor at byte %zu of the pickle lies "
+                       "outside its storage of %zu elements",
+                       at, w->s->n);
     return VN_OK;
 }
 
@@ -463,8 +478,9 @@ static int read_view(const struct vn_ptfile *f, const struct vn_py *v, struct vi
         a->items[0]->type != VN_PY_PERSISTENT || a->items[1]->type != VN_PY_INT ||
         a->items[1]->i < 0 || !is_sizes(a->items[2], a->items[2]) ||
         !is_sizes(a->items[3], a->items[2]))
-        return vn_fail(err, VN_EDATA, "tensor at byte %zu of the pickle is not described as "
-                       "torch does", v->at);
+        return vn_fail(err, VN_EDATA,
+                       "tensor at byte %zu of the pickle is not described as torch does",
+                       v->at);
     w->s = find_storage(f, a->items[0]->args->items[2]->text);
     w->offset = (size_t)a->items[1]->i;
     w->n_dims = (int)a->items[2]->n;
@@ -475,8 +491,8 @@ static int read_view(const struct vn_ptfile *f, const struct vn_py *v, struct vi
     return check_extent(w, v->at, err);
 }
 
-int vn_ptfile_tensor(const struct vn_ptfile *f, const struct vn_py *v, struct vn_tensor *t,
-                     struct vn_error *err) {
+int vn_ptfile_tensor(const struct vn_ptfile *f, const struct vn_py *v,
+                     struct vn_tensor *t, struct vn_error *err) {
     struct view w;
     int rc = read_view(f, v, &w, err);
     if (rc != VN_OK)

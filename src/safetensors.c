@@ -77,7 +77,7 @@ float vn_tensor_at(const struct vn_tensor *t, int64_t i) {
     }
 }
 
-/* ---- one tensor of the header ------------------------------------------------------ */
+/* ---- one tensor of the header ----------------------------------------------------- */
 
 static int read_shape(const json_t *entry, struct vn_tensor *t, size_t *n_elements,
                       struct vn_error *err) {
@@ -93,7 +93,8 @@ static int read_shape(const json_t *entry, struct vn_tensor *t, size_t *n_elemen
     for (int i = 0; i < t->n_dims; i++) {
         const json_t *v = json_array_get(shape, (size_t)i);
         if (!json_is_integer(v) || json_integer_value(v) < 0)
-            return vn_fail(err, VN_EDATA, "dimension %d is not a non-negative integer", i);
+            return vn_fail(err, VN_EDATA, "dimension %d is not a non-negative integer",
+                           i);
         t->shape[i] = json_integer_value(v);
         if (!vn_mul(*n_elements, (size_t)t->shape[i], n_elements))
             return vn_fail(err, VN_EDATA, "the shape is too large");
@@ -112,22 +113,24 @@ static int read_range(const json_t *entry, size_t size, size_t *begin, size_t *e
         return vn_fail(err, VN_EDATA, "data_offsets are not two integers");
     json_int_t from = json_integer_value(a), to = json_integer_value(b);
     if (from < 0 || to < from || (uint64_t)to > size)
-        return vn_fail(err, VN_EDATA, "data_offsets are [%lld, %lld], the file has %zu bytes "
-                       "of data", (long long)from, (long long)to, size);
+        return vn_fail(err, VN_EDATA,
+                       "data_offsets are [%lld, %lld], the file has %zu bytes of data",
+                       (long long)from, (long long)to, size);
     *begin = (size_t)from;
     *end = (size_t)to;
     return VN_OK;
 }
 
 /* `data` are the `size` bytes behind the header. */
-static int read_entry(const char *name, const json_t *entry, const uint8_t *data, size_t size,
-                      struct vn_tensor *t, struct vn_error *err) {
+static int read_entry(const char *name, const json_t *entry, const uint8_t *data,
+                      size_t size, struct vn_tensor *t, struct vn_error *err) {
     const char *type;
     size_t n = 0, bits, begin = 0, end = 0;
     if (!json_is_object(entry))
         return vn_fail(err, VN_EDATA, "is not described by an object");
     if (json_object_size(entry) != 3)
-        return vn_fail(err, VN_EDATA, "has %zu members, expected dtype, shape, data_offsets",
+        return vn_fail(err, VN_EDATA,
+                       "has %zu members, expected dtype, shape, data_offsets",
                        json_object_size(entry));
     int rc = vn_json_string(entry, "dtype", &type, err);
     if (rc == VN_OK)
@@ -140,7 +143,8 @@ static int read_entry(const char *name, const json_t *entry, const uint8_t *data
     if (i < 0)
         return vn_fail(err, VN_EDATA, "has the unknown type '%.40s'", type);
     if (!vn_mul(n, (size_t)types[i].bits, &bits) || bits % 8 || bits / 8 != end - begin)
-        return vn_fail(err, VN_EDATA, "has %zu bytes, its shape and type %s mean %zu x %d bits",
+        return vn_fail(err, VN_EDATA,
+                       "has %zu bytes, its shape and type %s mean %zu x %d bits",
                        end - begin, type, n, types[i].bits);
     t->type = types[i].type;
     t->data = data + begin;
@@ -149,7 +153,7 @@ static int read_entry(const char *name, const json_t *entry, const uint8_t *data
     return t->name ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate a name");
 }
 
-/* ---- one file ---------------------------------------------------------------------- */
+/* ---- one file --------------------------------------------------------------------- */
 
 static int map_file(struct shard *s, struct vn_error *err) {
     struct stat st;
@@ -200,14 +204,15 @@ static int check_cover(const struct vn_tensor *t, int64_t n, const uint8_t *data
     for (int64_t i = 0; i < n; i++) {
         size_t begin = (size_t)((const uint8_t *)t[i].data - data);
         if (begin != at)
-            return vn_fail(err, VN_EDATA, "tensor '%s' begins at byte %zu of the data, %s",
-                           t[i].name, begin,
-                           begin < at ? "inside another tensor" : "after a hole");
+            return vn_fail(err, VN_EDATA,
+                           "tensor '%s' begins at byte %zu of the data, %s", t[i].name,
+                           begin, begin < at ? "inside another tensor" : "after a hole");
         at += t[i].bytes;
     }
     if (at != size)
-        return vn_fail(err, VN_EDATA, "the tensors end at byte %zu of the data, the file has "
-                       "%zu", at, size);
+        return vn_fail(err, VN_EDATA,
+                       "the tensors end at byte %zu of the data, the file has %zu",
+                       at, size);
     return VN_OK;
 }
 
@@ -226,8 +231,10 @@ static int read_entries(struct vn_tensors *t, const json_t *header, const uint8_
             json_t *value;
             if (!json_is_object(entry))
                 return vn_fail(err, VN_EDATA, "__metadata__ is not an object");
-            json_object_foreach(entry, key, value) if (!json_is_string(value))
-                return vn_fail(err, VN_EDATA, "__metadata__ '%s' is not a string", key);
+            json_object_foreach(entry, key, value) if (
+                !json_is_string(
+                    value)) return vn_fail(err, VN_EDATA,
+                                           "__metadata__ '%s' is not a string", key);
             continue;
         }
         memset(&t->tensors[t->n], 0, sizeof *t->tensors);
@@ -240,20 +247,24 @@ static int read_entries(struct vn_tensors *t, const json_t *header, const uint8_
     return check_cover(t->tensors + first, t->n - first, data, size, err);
 }
 
-static int read_header(struct vn_tensors *t, const struct shard *s, struct vn_error *err) {
+static int read_header(struct vn_tensors *t, const struct shard *s,
+                       struct vn_error *err) {
     uint64_t length = vn_load64(s->map);
     json_t *header;
     if (length > MAX_HEADER)
-        return vn_fail(err, VN_EDATA, "'%s': the header has %llu bytes, at most %llu are "
-                       "allowed", s->path, (unsigned long long)length,
+        return vn_fail(err, VN_EDATA,
+                       "'%s': the header has %llu bytes, at most %llu are allowed",
+                       s->path, (unsigned long long)length,
                        (unsigned long long)MAX_HEADER);
     if (length > s->size - 8)
-        return vn_fail(err, VN_EDATA, "'%s' ends inside its header: %zu bytes, the header "
-                       "has %llu", s->path, s->size, (unsigned long long)length);
+        return vn_fail(err, VN_EDATA,
+                       "'%s' ends inside its header: %zu bytes, the header has %llu",
+                       s->path, s->size, (unsigned long long)length);
     if (!length || s->map[8] != '{')
         return vn_fail(err, VN_EDATA, "'%s' is not a safetensors file: no '{' at byte 8",
                        s->path);
-    int rc = vn_json_parse((const char *)s->map + 8, (size_t)length, s->path, &header, err);
+    int rc =
+        vn_json_parse((const char *)s->map + 8, (size_t)length, s->path, &header, err);
     if (rc != VN_OK)
         return rc;
     rc = read_entries(t, header, s->map + 8 + length, s->size - 8 - (size_t)length, err);
@@ -263,7 +274,8 @@ static int read_header(struct vn_tensors *t, const struct shard *s, struct vn_er
     return rc;
 }
 
-/* Opens dir/name (name alone when dir is NULL) as the next shard; there is room for it. */
+/* Opens dir/name (name alone when dir is NULL) as the next shard; there is room for it.
+ */
 static int add_shard(struct vn_tensors *t, const char *dir, const char *name,
                      struct vn_error *err) {
     struct shard *s = &t->shards[t->n_shards];
@@ -279,7 +291,7 @@ static int add_shard(struct vn_tensors *t, const char *dir, const char *name,
     return rc == VN_OK ? read_header(t, s, err) : rc;
 }
 
-/* ---- sets -------------------------------------------------------------------------- */
+/* ---- sets ------------------------------------------------------------------------- */
 
 static int compare_names(const void *a, const void *b) {
     const struct vn_tensor *const *x = a, *const *y = b;
@@ -310,7 +322,8 @@ static int compare_strings(const void *a, const void *b) {
 
 /* The file names of a weight map, sorted, each once: *names is the caller's, the strings
  * are the map's. */
-static int shard_names(json_t *map, const char ***names, size_t *n, struct vn_error *err) {
+static int shard_names(json_t *map, const char ***names, size_t *n,
+                       struct vn_error *err) {
     const char *key;
     json_t *value;
     size_t all = 0;
@@ -391,7 +404,8 @@ static int finish_open(int rc, struct vn_tensors *t, struct vn_tensors **out) {
     return rc;
 }
 
-int vn_tensors_open_file(const char *path, struct vn_tensors **out, struct vn_error *err) {
+int vn_tensors_open_file(const char *path, struct vn_tensors **out,
+                         struct vn_error *err) {
     struct vn_tensors *t = vn_calloc(1, sizeof *t, err);
     *out = NULL;
     if (!t)
@@ -417,9 +431,11 @@ int vn_tensors_open_dir(const char *dir, struct vn_tensors **out, struct vn_erro
         struct vn_tensors *t = NULL;
         snprintf(path, n, "%s/%s", dir, INDEX);
         if (access(path, F_OK) != 0)
-            rc = vn_fail(err, VN_ENOINPUT, "no %s and no %s in '%s'", WEIGHTS, INDEX, dir);
+            rc =
+                vn_fail(err, VN_ENOINPUT, "no %s and no %s in '%s'", WEIGHTS, INDEX, dir);
         else
-            rc = (t = vn_calloc(1, sizeof *t, err)) ? open_index(t, dir, path, err) : VN_EFAIL;
+            rc = (t = vn_calloc(1, sizeof *t, err)) ? open_index(t, dir, path, err)
+                                                    : VN_EFAIL;
         rc = finish_open(rc, t, out);
     }
     free(path);
@@ -479,119 +495,5 @@ int vn_tensors_sha256(struct vn_tensors *t, char out[65], struct vn_error *err) 
     }
     memcpy(out, t->sha256, sizeof t->sha256);
     vn_buf_release(&line);
-    return rc;
-}
-
-/* ---- writing ----------------------------------------------------------------------- */
-
-struct vn_safetensors_writer {
-    struct vn_sink *sink;
-    size_t left; /* announced bytes that have not come */
-};
-
-static json_t *entry_of(const struct vn_tensor *t, size_t begin, size_t end) {
-    json_t *shape = json_array();
-    for (int i = 0; i < t->n_dims; i++)
-        json_array_append_new(shape, json_integer(t->shape[i]));
-    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", vn_dtype_name(t->type), "shape", shape,
-                     "data_offsets", (json_int_t)begin, (json_int_t)end);
-}
-
-/* The header's text, padded so that the data begin at a multiple of 8; malloc'ed. `bytes`
- * becomes the size of the data. */
-static char *header_text(const struct vn_tensor *tensors, int64_t n, size_t *length,
-                         size_t *bytes, struct vn_error *err) {
-    json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
-    bool ok = header != NULL;
-    *bytes = 0;
-    for (int64_t i = 0; ok && i < n; i++) {
-        size_t begin = *bytes;
-        ok = tensors[i].type != VN_OTHER && vn_add(begin, tensors[i].bytes, bytes) &&
-             json_object_set_new(header, tensors[i].name,
-                                 entry_of(&tensors[i], begin, *bytes)) == 0;
-        if (!ok)
-            vn_fail(err, VN_EDATA, "cannot write tensor '%.200s': its type or name cannot be "
-                    "stored", tensors[i].name);
-    }
-    char *text = ok ? json_dumps(header, JSON_COMPACT) : NULL;
-    json_decref(header);
-    if (!ok)
-        return NULL;
-    size_t have = text ? strlen(text) : 0;
-    *length = vn_round_up(have, 8);
-    char *padded = text ? realloc(text, *length + 1) : NULL;
-    if (!padded) {
-        free(text);
-        vn_fail(err, VN_EFAIL, "cannot allocate the header of %lld tensors", (long long)n);
-        return NULL;
-    }
-    memset(padded + have, ' ', *length - have);
-    return padded;
-}
-
-int vn_safetensors_create(const char *path, const struct vn_tensor *tensors, int64_t n,
-                          struct vn_safetensors_writer **out, struct vn_error *err) {
-    struct vn_error local;
-    size_t length = 0;
-    uint8_t prefix[8];
-    err = err ? err : &local;
-    struct vn_safetensors_writer *w = *out = vn_calloc(1, sizeof *w, err);
-    if (!w)
-        return VN_EFAIL;
-    char *text = header_text(tensors, n, &length, &w->left, err);
-    int rc = text ? vn_sink_open(path, &w->sink, err) : err->status;
-    if (rc == VN_OK) {
-        vn_store64(prefix, length);
-        rc = vn_sink_write(w->sink, prefix, 8, err);
-    }
-    if (rc == VN_OK)
-        rc = vn_sink_write(w->sink, text, length, err);
-    if (rc != VN_OK) {
-        vn_safetensors_abort(w);
-        *out = NULL;
-    }
-    free(text);
-    return rc;
-}
-
-int vn_safetensors_put(struct vn_safetensors_writer *w, const void *data, size_t bytes,
-                       struct vn_error *err) {
-    if (bytes > w->left)
-        return vn_fail(err, VN_EINTERNAL, "%zu bytes of tensors too many for '%s'",
-                       bytes - w->left, vn_sink_name(w->sink));
-    w->left -= bytes;
-    return vn_sink_write(w->sink, data, bytes, err);
-}
-
-int vn_safetensors_close(struct vn_safetensors_writer *w, struct vn_error *err) {
-    int rc;
-    if (w->left) {
-        rc = vn_fail(err, VN_EINTERNAL, "%zu bytes of tensors are missing for '%s'", w->left,
-                     vn_sink_name(w->sink));
-        vn_sink_abort(w->sink);
-    } else {
-        rc = vn_sink_close(w->sink, err);
-    }
-    free(w);
-    return rc;
-}
-
-void vn_safetensors_abort(struct vn_safetensors_writer *w) {
-    if (w)
-        vn_sink_abort(w->sink);
-    free(w);
-}
-
-int vn_safetensors_write(const char *path, const struct vn_tensor *tensors, int64_t n,
-                         struct vn_error *err) {
-    struct vn_safetensors_writer *w;
-    int rc = vn_safetensors_create(path, tensors, n, &w, err);
-    if (rc != VN_OK)
-        return rc;
-    for (int64_t i = 0; rc == VN_OK && i < n; i++)
-        rc = vn_safetensors_put(w, tensors[i].data, tensors[i].bytes, err);
-    if (rc == VN_OK)
-        return vn_safetensors_close(w, err);
-    vn_safetensors_abort(w);
     return rc;
 }

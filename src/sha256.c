@@ -57,9 +57,8 @@ static void blocks_portable(uint32_t state[8], const uint8_t *p, size_t n_blocks
 #if defined(__x86_64__)
 /* The instructions keep the state as two vectors, ABEF and CDGH, and do two rounds at a
  * time; m[] is a ring of the last 16 words of the message schedule. */
-__attribute__((target("sha,sse4.1"))) static void blocks_shani(uint32_t state[8],
-                                                               const uint8_t *p,
-                                                               size_t n_blocks) {
+__attribute__((target("sha,sse4.1"))) static void
+blocks_shani(uint32_t state[8], const uint8_t *p, size_t n_blocks) {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
     __m128i dcba = _mm_loadu_si128((const __m128i *)state);
     __m128i hgfe = _mm_loadu_si128((const __m128i *)(state + 4));
@@ -72,13 +71,15 @@ __attribute__((target("sha,sse4.1"))) static void blocks_shani(uint32_t state[8]
             m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * i)), swap);
         for (int i = 0; i < 16; i++) { /* four rounds each */
             __m128i now = m[i & 3];
-            __m128i wk = _mm_add_epi32(now, _mm_loadu_si128((const __m128i *)(K + 4 * i)));
+            __m128i wk =
+                _mm_add_epi32(now, _mm_loadu_si128((const __m128i *)(K + 4 * i)));
             cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
             abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
             if (i < 12) { /* the words of four groups later take this one's place */
                 __m128i next = _mm_sha256msg1_epu32(now, m[(i + 1) & 3]);
                 __m128i back7 = _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4);
-                m[i & 3] = _mm_sha256msg2_epu32(_mm_add_epi32(next, back7), m[(i + 3) & 3]);
+                m[i & 3] =
+                    _mm_sha256msg2_epu32(_mm_add_epi32(next, back7), m[(i + 3) & 3]);
             }
         }
         abef = _mm_add_epi32(abef, abef0);

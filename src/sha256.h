@@ -1,7 +1,7 @@
 /* sha256.h - SHA-256 of memory, in pieces.
  *
- * Uses the processor's SHA instructions where it has them (asked at run time), else plain C;
- * both give the same digest. */
+ * Uses the processor's SHA instructions where it has them (asked at run time), else plain
+ * C; both give the same digest. */
 #ifndef VN_SHA256_H
 #define VN_SHA256_H
 

@@ -8,6 +8,7 @@
 #include "head.h"
 #include "import.h"
 #include "json.h"
+#include "mem.h"
 #include "model.h"
 #include "num.h"
 #include "tool.h"
@@ -17,7 +18,7 @@ static struct {
     int force, json;
 } opt = {.type = "keep"};
 
-/* ---- facts -------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------ */
 
 /* A model or a head, whichever the directory holds. */
 struct thing {
@@ -54,13 +55,14 @@ static json_t *model_facts(const struct vn_model *m) {
     for (int i = 0; i < c->d_head / 2; i++)
         json_array_append_new(freq, json_real(m->inv_freq[i]));
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:b, s:s, s:o, s:s}",
+        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, "
+        "s:i, s:i, s:i, s:f, s:b, s:s, s:o, s:s}",
         "kind", "ESM-2", "name", m->name, "directory", m->dir, "sha256", m->sha256,
         "parameters", (json_int_t)vn_model_parameters(m), "layers", c->n_layers, "width",
         c->d_model, "heads", c->n_heads, "head size", c->d_head, "inner width", c->d_ffn,
-        "vocabulary", c->n_vocab, "norm eps", c->norm_eps, "token dropout", c->token_dropout,
-        "type", vn_dtype_name(m->word_embeddings->type), "inv_freq", freq, "inv_freq from",
-        m->inv_freq_stored ? "checkpoint" : "formula");
+        "vocabulary", c->n_vocab, "norm eps", c->norm_eps, "token dropout",
+        c->token_dropout, "type", vn_dtype_name(m->word_embeddings->type), "inv_freq",
+        freq, "inv_freq from", m->inv_freq_stored ? "checkpoint" : "formula");
 }
 
 static json_t *head_facts(const struct vn_head *h) {
@@ -83,7 +85,9 @@ static int info(const char *name, struct vn_error *err) {
     const char *key;
     json_t *value;
     int rc = open_thing(name, &x, err);
-    json_t *facts = rc != VN_OK ? NULL : x.model ? model_facts(x.model) : head_facts(x.head);
+    json_t *facts = rc != VN_OK ? NULL
+                    : x.model   ? model_facts(x.model)
+                                : head_facts(x.head);
     if (rc == VN_OK && !facts)
         rc = vn_fail(err, VN_EFAIL, "cannot allocate the facts of '%s'", name);
     const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9);
@@ -105,18 +109,20 @@ static int info(const char *name, struct vn_error *err) {
     return rc;
 }
 
-/* ---- verify -------------------------------------------------------------------------- */
+/* ---- verify ----------------------------------------------------------------------- */
 
 static int check_finite(const struct vn_tensors *t, struct vn_error *err) {
     for (int64_t i = 0; i < vn_tensors_count(t); i++) {
         const struct vn_tensor *x = vn_tensors_at(t, i);
-        if (x->type != VN_F32 && x->type != VN_F16 && x->type != VN_BF16 && x->type != VN_F64)
+        if (x->type != VN_F32 && x->type != VN_F16 && x->type != VN_BF16 &&
+            x->type != VN_F64)
             continue;
         const int64_t n = (int64_t)(x->bytes / vn_dtype_size(x->type));
         for (int64_t k = 0; k < n; k++)
             if (!isfinite(vn_tensor_at(x, k)))
-                return vn_fail(err, VN_EDATA, "tensor '%s' has the value %g at element %lld",
-                               x->name, vn_tensor_at(x, k), (long long)k);
+                return vn_fail(err, VN_EDATA,
+                               "tensor '%s' has the value %g at element %lld", x->name,
+                               vn_tensor_at(x, k), (long long)k);
     }
     return VN_OK;
 }
@@ -136,64 +142,59 @@ static int verify(const char *name, struct vn_error *err) {
     return rc;
 }
 
-/* ---- import -------------------------------------------------------------------------- */
+/* ---- import ----------------------------------------------------------------------- */
 
 static void note(void *ctx, const char *line) {
     vn_tool_warn(ctx, "%s", line);
 }
 
-/* --to DIR/<name of the source without its ending>, malloc'ed. */
-static char *name_in(const char *parent, const char *source) {
-    size_t end = strlen(source), n = strlen(parent) + end + 2;
-    while (end > 1 && source[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && source[start - 1] != '/')
-        start--;
+/* "parent/<last component of source without its ending>", malloc'ed. */
+static char *name_in(const char *parent, const char *source, struct vn_error *err) {
     static const char *const endings[] = {".pt", ".pth", ".bin"};
-    for (size_t i = 0; i < 3; i++) {
-        size_t k = strlen(endings[i]);
-        if (end - start > k && !strncmp(source + end - k, endings[i], k)) {
-            end -= k;
-            break;
-        }
-    }
-    char *dir = malloc(n);
+    char *base = vn_model_name(source, err), *dot = base ? strrchr(base, '.') : NULL;
+    for (size_t i = 0; dot && dot != base && i < 3; i++)
+        if (!strcmp(dot, endings[i]))
+            *dot = 0;
+    size_t n = base ? strlen(parent) + strlen(base) + 2 : 0;
+    char *dir = base ? vn_calloc(n, 1, err) : NULL;
     if (dir)
-        snprintf(dir, n, "%s/%.*s", parent, (int)(end - start), source + start);
+        snprintf(dir, n, "%s/%s", parent, base);
+    free(base);
     return dir;
 }
 
 static int import(struct vn_tool *tool, const char *source, struct vn_error *err) {
     static const char *const words[] = {"keep", "f32", "f16", NULL};
     static const enum vn_dtype types[] = {VN_OTHER, VN_F32, VN_F16};
-    struct vn_import_options o = {.labels = opt.labels, .force = opt.force, .note = note,
-                                  .ctx = tool};
+    struct vn_import_options o = {
+        .labels = opt.labels, .force = opt.force, .note = note, .ctx = tool};
     o.type = types[vn_tool_choice(tool, "type", opt.type, words)];
     if (opt.chunk)
         o.chunk = vn_tool_int(tool, "chunk", opt.chunk, 1, 1000000000);
     if (!opt.output == !opt.to)
-        vn_tool_usage(tool, "import: name the new directory with -o, or its parent with --to");
+        vn_tool_usage(tool,
+                      "import: name the new directory with -o, or its parent with --to");
     if (opt.output)
         return vn_import(source, opt.output, &o, err);
-    char *dir = name_in(opt.to, source);
-    int rc = dir ? vn_import(source, dir, &o, err) : vn_fail(err, VN_EFAIL, "no memory");
+    char *dir = name_in(opt.to, source, err);
+    int rc = dir ? vn_import(source, dir, &o, err) : err->status;
     free(dir);
     return rc;
 }
 
-/* ---- main ---------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------- */
 
 /* Options belong to one command each. */
 static void check_options(const struct vn_tool *t, const char *command) {
     const bool imports = !strcmp(command, "import");
     if (!imports && (opt.output || opt.to || opt.labels || opt.chunk || opt.force ||
                      strcmp(opt.type, "keep")))
-        vn_tool_usage(t, "-o, --to, --type, --labels, --chunk and --force go with import");
+        vn_tool_usage(t,
+                      "-o, --to, --type, --labels, --chunk and --force go with import");
     if (opt.sha256 && strcmp(command, "verify"))
         vn_tool_usage(t, "--sha256 goes with verify");
-    if (opt.sha256 && (strlen(opt.sha256) != 64 ||
-                       strspn(opt.sha256, "0123456789abcdefABCDEF") != 64))
+    if (opt.sha256 &&
+        (strlen(opt.sha256) != 64 || strspn(opt.sha256, "0123456789abcdefABCDEF") != 64))
         vn_tool_usage(t, "--sha256 '%s': expected 64 hexadecimal digits", opt.sha256);
     if (opt.json && strcmp(command, "info"))
         vn_tool_usage(t, "--json goes with info");
@@ -202,11 +203,12 @@ static void check_options(const struct vn_tool *t, const char *command) {
 int main(int argc, char **argv) {
     struct poptOption options[] = {
         {"json", 0, POPT_ARG_NONE, &opt.json, 0, "info: print JSON", NULL},
-        {"sha256", 0, POPT_ARG_STRING, &opt.sha256, 0, "verify: the weights must have this",
-         "HEX"},
-        {"output", 'o', POPT_ARG_STRING, &opt.output, 0, "import: the new directory", "DIR"},
-        {"to", 0, POPT_ARG_STRING, &opt.to, 0,
-         "import: make DIR/<name of the source>", "DIR"},
+        {"sha256", 0, POPT_ARG_STRING, &opt.sha256, 0,
+         "verify: the weights must have this", "HEX"},
+        {"output", 'o', POPT_ARG_STRING, &opt.output, 0, "import: the new directory",
+         "DIR"},
+        {"to", 0, POPT_ARG_STRING, &opt.to, 0, "import: make DIR/<name of the source>",
+         "DIR"},
         {"type", 0, POPT_ARG_STRING, &opt.type, 0, "import: keep, f32 or f16", "TYPE"},
         {"labels", 0, POPT_ARG_STRING, &opt.labels, 0,
          "import: classes of a head (others,virus if there are two)", "A,B,..."},
@@ -219,15 +221,17 @@ int main(int argc, char **argv) {
         .name = "vn-model",
         .usage = "info MODEL | verify MODEL | import FILE|DIR",
         .summary = "Shows, checks and imports models and classifier heads.",
-        .notes = "MODEL is a directory, or a name in the directories of $VN_MODELS. import\n"
-                 "reads fair-esm's .pt, Hugging Face directories and VirNucPro's .pth; it\n"
-                 "never executes what is in them.",
+        .notes =
+            "MODEL is a directory, or a name in the directories of $VN_MODELS. import\n"
+            "reads fair-esm's .pt, Hugging Face directories and VirNucPro's .pth; it\n"
+            "never executes what is in them.",
         .max_files = 2};
     struct vn_error err = {0};
     int rc;
     vn_tool_begin(&tool, argc, argv, options);
     if (tool.n_files != 2)
-        vn_tool_usage(&tool, "expected a command (info, verify or import) and what to look at");
+        vn_tool_usage(&tool,
+                      "expected a command (info, verify or import) and what to look at");
     check_options(&tool, tool.files[0]);
     if (!strcmp(tool.files[0], "info"))
         rc = info(tool.files[1], &err);

@@ -9,7 +9,7 @@ level() { # of a file of src/, by its name
     tool.*) echo 9 ;;
     arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | reader.c | writer.c | order.* | npy.* ) echo 2 ;;
     fastx.* | inflate.* | codon.* | tok* | packer.*) echo 3 ;;
-    json.* | scorer.* | safetensors*.* | model.* | head.* | pickle.* | ptfile.* | import*.*) echo 4 ;;
+    json.* | scorer.* | safetensors*.* | model.* | head.* | pickle*.* | ptfile.* | import*.*) echo 4 ;;
     backend.* | pool.* | cpu*) echo 5 ;;
     engine.* | embedder.* | profile.* | esm2.* | dnabert.*) echo 6 ;;
     vn-*) echo 10 ;;

@@ -7,10 +7,10 @@
  *
  * Every value is mean + deviation * g, with g from the tensor's own generator: splitmix64
  * started at seed ^ FNV-1a(name of the tensor without "esm."); of each 64-bit output the
- * four 16-bit parts are summed, and g = (sum - 131070) / 37837.2 has mean 0, variance 1 and
- * |g| < 3.5. Only integer sums and one rounding: the same bytes on every machine. The
- * deviations (1.3 / sqrt(fan in) for matrices, 0.2 for biases, gamma 1 +- 0.2, beta +- 0.1)
- * keep all blocks at work, so that an error in any of them shows in the output. */
+ * four 16-bit parts are summed, and g = (sum - 131070) / 37837.2 has mean 0, variance 1
+ * and |g| < 3.5. Only integer sums and one rounding: the same bytes on every machine. The
+ * deviations (1.3 / sqrt(fan in) for matrices, 0.2 for biases, gamma 1 +- 0.2, beta +-
+ * 0.1) keep all blocks at work, so that an error in any of them shows in the output. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,8 +29,15 @@ static struct options {
     enum vn_dtype type;
     bool head, no_prefix, no_inv_freq;
     const char *hidden, *classes, *inputs, *dir;
-} opt = {.layers = 2, .width = 32, .heads = 2, .type = VN_F32, .seed = 1, .shard = 1,
-         .input = 32, .hidden = "16", .classes = "others,virus"};
+} opt = {.layers = 2,
+         .width = 32,
+         .heads = 2,
+         .type = VN_F32,
+         .seed = 1,
+         .shard = 1,
+         .input = 32,
+         .hidden = "16",
+         .classes = "others,virus"};
 
 static struct vn_tensor tensors[MAX_TENSORS];
 static int n_tensors;
@@ -46,7 +53,7 @@ static void *need(void *p) {
     return p;
 }
 
-/* ---- values ------------------------------------------------------------------------ */
+/* ---- values ----------------------------------------------------------------------- */
 
 static uint64_t splitmix64(uint64_t *state) {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -72,10 +79,12 @@ static void store(uint8_t *p, enum vn_dtype type, double v) {
     if (type == VN_F32)
         vn_store32(p, vn_f32_bits((float)v));
     else
-        vn_store16(p, type == VN_F16 ? vn_f32_to_f16((float)v) : vn_f32_to_bf16((float)v));
+        vn_store16(p,
+                   type == VN_F16 ? vn_f32_to_f16((float)v) : vn_f32_to_bf16((float)v));
 }
 
-static struct vn_tensor *add(const char *name, enum vn_dtype type, int64_t rows, int64_t cols) {
+static struct vn_tensor *add(const char *name, enum vn_dtype type, int64_t rows,
+                             int64_t cols) {
     if (n_tensors == MAX_TENSORS)
         die("too many tensors");
     struct vn_tensor *t = &tensors[n_tensors++];
@@ -90,8 +99,8 @@ static struct vn_tensor *add(const char *name, enum vn_dtype type, int64_t rows,
 }
 
 /* A tensor of name `prefix` + `name` with random values. */
-static void random_tensor(const char *prefix, const char *name, int64_t rows, int64_t cols,
-                          double mean, double deviation) {
+static void random_tensor(const char *prefix, const char *name, int64_t rows,
+                          int64_t cols, double mean, double deviation) {
     char full[200];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     struct vn_tensor *t = add(full, opt.type, rows, cols);
@@ -117,7 +126,7 @@ static void norm(const char *prefix, const char *stem, int64_t n) {
     random_tensor(prefix, name, n, 0, 0, 0.1);
 }
 
-/* ---- the language model ------------------------------------------------------------- */
+/* ---- the language model ----------------------------------------------------------- */
 
 /* Rounded to half, as in the published checkpoints. */
 static void frequencies(const char *prefix, const char *name) {
@@ -136,7 +145,8 @@ static void esm2_tensors(void) {
     const char *p = opt.no_prefix ? "" : "esm.";
     const int D = opt.width, F = opt.ffn;
     static const char *const square[] = {"attention.self.query", "attention.self.key",
-                                         "attention.self.value", "attention.output.dense"};
+                                         "attention.self.value",
+                                         "attention.output.dense"};
     char name[160];
     random_tensor(p, "embeddings.word_embeddings.weight", 33, D, 0, 1);
     snprintf(name, sizeof name, "%sembeddings.position_ids", p);
@@ -168,7 +178,7 @@ static void esm2_tensors(void) {
     random_tensor("", "lm_head.bias", 33, 0, 0, 0.2);
 }
 
-/* ---- files ------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------ */
 
 static FILE *create(const char *name) {
     char path[4096];
@@ -206,7 +216,8 @@ static void write_shards(void) {
 
 static void write_model(void) {
     static const char vocabulary[] =
-        "<cls>\n<pad>\n<eos>\n<unk>\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
+        "<cls>\n<pad>\n<eos>\n<unk>"
+        "\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
         "C\nX\nB\nU\nZ\nO\n.\n-\n<null_1>\n<mask>";
     static const char *const torch_type[] = {"float32", "float16", "bfloat16"};
     FILE *f = create("vocab.txt");
@@ -214,20 +225,21 @@ static void write_model(void) {
     if (fclose(f))
         die("cannot write");
     f = create("config.json");
-    fprintf(f,
-            "{\n  \"_name_or_path\": \"tmp\",\n  \"architectures\": [\"EsmForMaskedLM\"],\n"
-            "  \"attention_probs_dropout_prob\": 0.0,\n  \"classifier_dropout\": null,\n"
-            "  \"emb_layer_norm_before\": false,\n  \"esmfold_config\": null,\n"
-            "  \"hidden_act\": \"gelu\",\n  \"hidden_dropout_prob\": 0.0,\n"
-            "  \"hidden_size\": %d,\n  \"initializer_range\": 0.02,\n"
-            "  \"intermediate_size\": %d,\n  \"is_folding_model\": false,\n"
-            "  \"layer_norm_eps\": 1e-05,\n  \"mask_token_id\": 32,\n"
-            "  \"max_position_embeddings\": 1026,\n  \"model_type\": \"esm\",\n"
-            "  \"num_attention_heads\": %d,\n  \"num_hidden_layers\": %d,\n"
-            "  \"pad_token_id\": 1,\n  \"position_embedding_type\": \"rotary\",\n"
-            "  \"token_dropout\": true,\n  \"torch_dtype\": \"%s\",\n"
-            "  \"use_cache\": true,\n  \"vocab_list\": null,\n  \"vocab_size\": 33\n}\n",
-            opt.width, opt.ffn, opt.heads, opt.layers, torch_type[opt.type]);
+    fprintf(
+        f,
+        "{\n  \"_name_or_path\": \"tmp\",\n  \"architectures\": [\"EsmForMaskedLM\"],\n"
+        "  \"attention_probs_dropout_prob\": 0.0,\n  \"classifier_dropout\": null,\n"
+        "  \"emb_layer_norm_before\": false,\n  \"esmfold_config\": null,\n"
+        "  \"hidden_act\": \"gelu\",\n  \"hidden_dropout_prob\": 0.0,\n"
+        "  \"hidden_size\": %d,\n  \"initializer_range\": 0.02,\n"
+        "  \"intermediate_size\": %d,\n  \"is_folding_model\": false,\n"
+        "  \"layer_norm_eps\": 1e-05,\n  \"mask_token_id\": 32,\n"
+        "  \"max_position_embeddings\": 1026,\n  \"model_type\": \"esm\",\n"
+        "  \"num_attention_heads\": %d,\n  \"num_hidden_layers\": %d,\n"
+        "  \"pad_token_id\": 1,\n  \"position_embedding_type\": \"rotary\",\n"
+        "  \"token_dropout\": true,\n  \"torch_dtype\": \"%s\",\n"
+        "  \"use_cache\": true,\n  \"vocab_list\": null,\n  \"vocab_size\": 33\n}\n",
+        opt.width, opt.ffn, opt.heads, opt.layers, torch_type[opt.type]);
     if (fclose(f))
         die("cannot write");
     write_shards();
@@ -247,7 +259,7 @@ static void write_head(void) {
     dense("", name, classes, in);
     FILE *f = create("config.json");
     fprintf(f, "{\n  \"model_type\": \"vn-head\",\n  \"activation\": \"relu\",\n"
-            "  \"labels\": [\"");
+               "  \"labels\": [\"");
     for (const char *p = opt.classes; *p; p++)
         fprintf(f, *p == ',' ? "\", \"" : "%c", *p);
     fprintf(f, "\"],\n  \"inputs\": ");
@@ -262,7 +274,7 @@ static void write_head(void) {
     free(words);
 }
 
-/* ---- options ----------------------------------------------------------------------- */
+/* ---- options ---------------------------------------------------------------------- */
 
 static int number(const char *s, int lo) {
     char *end;
@@ -278,11 +290,16 @@ static void parse(int argc, char **argv) {
         int *number;
         const char **text;
         bool *flag;
-    } known[] = {{"--layers", &opt.layers, NULL, NULL}, {"--width", &opt.width, NULL, NULL},
-                 {"--heads", &opt.heads, NULL, NULL},   {"--ffn", &opt.ffn, NULL, NULL},
-                 {"--shard", &opt.shard, NULL, NULL},   {"--input", &opt.input, NULL, NULL},
-                 {"--hidden", NULL, &opt.hidden, NULL}, {"--classes", NULL, &opt.classes, NULL},
-                 {"--inputs", NULL, &opt.inputs, NULL}, {"--head", NULL, NULL, &opt.head},
+    } known[] = {{"--layers", &opt.layers, NULL, NULL},
+                 {"--width", &opt.width, NULL, NULL},
+                 {"--heads", &opt.heads, NULL, NULL},
+                 {"--ffn", &opt.ffn, NULL, NULL},
+                 {"--shard", &opt.shard, NULL, NULL},
+                 {"--input", &opt.input, NULL, NULL},
+                 {"--hidden", NULL, &opt.hidden, NULL},
+                 {"--classes", NULL, &opt.classes, NULL},
+                 {"--inputs", NULL, &opt.inputs, NULL},
+                 {"--head", NULL, NULL, &opt.head},
                  {"--no-prefix", NULL, NULL, &opt.no_prefix},
                  {"--no-inv-freq", NULL, NULL, &opt.no_inv_freq}};
     const size_t n = sizeof known / sizeof *known;
@@ -302,7 +319,9 @@ static void parse(int argc, char **argv) {
         else if (!strcmp(argv[i], "--type")) {
             if (strcmp(value, "f32") && strcmp(value, "f16") && strcmp(value, "bf16"))
                 die("--type f32, f16 or bf16");
-            opt.type = !strcmp(value, "f32") ? VN_F32 : !strcmp(value, "f16") ? VN_F16 : VN_BF16;
+            opt.type = !strcmp(value, "f32")   ? VN_F32
+                       : !strcmp(value, "f16") ? VN_F16
+                                               : VN_BF16;
             i++;
         } else if (argv[i][0] == '-' || opt.dir)
             die("wrong arguments: see the top of mkmodel.c");

@@ -32,9 +32,14 @@ static void make_head(const char *config, const int *width, int n_layers) {
         float *v = malloc(n * sizeof *v);
         for (size_t k = 0; k < n; k++)
             v[k] = uniform() * (bias ? 0.5f : 2 / sqrtf((float)in));
-        snprintf(names[i], sizeof names[i], "layers.%d.%s", i / 2, bias ? "bias" : "weight");
-        t[i] = (struct vn_tensor){.name = names[i], .type = VN_F32, .n_dims = bias ? 1 : 2,
-                                  .shape = {out, in}, .data = v, .bytes = 4 * n};
+        snprintf(names[i], sizeof names[i], "layers.%d.%s", i / 2,
+                 bias ? "bias" : "weight");
+        t[i] = (struct vn_tensor){.name = names[i],
+                                  .type = VN_F32,
+                                  .n_dims = bias ? 1 : 2,
+                                  .shape = {out, in},
+                                  .data = v,
+                                  .bytes = 4 * n};
     }
     CHECK_INT(vn_safetensors_write("d/model.safetensors", t, 2 * n_layers, &err), VN_OK);
     for (int i = 0; i < 2 * n_layers; i++)
@@ -78,7 +83,8 @@ static struct vn_head *open_head(void) {
 
 static void check_rows(const struct vn_head *h, int n) {
     const int D = h->width[0], C = h->width[h->n_layers];
-    float *x = malloc(sizeof *x * (size_t)(n * D)), *p = malloc(sizeof *p * (size_t)(n * C));
+    float *x = malloc(sizeof *x * (size_t)(n * D)),
+          *p = malloc(sizeof *p * (size_t)(n * C));
     struct vn_buf scratch = {0};
     struct vn_error err;
     double want[8], worst = 0;
@@ -107,11 +113,18 @@ static void applies(void) {
         int width[5], n_layers;
     } cases[] = {
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
-         "\"inputs\":[{\"width\":333}]}", {333, 64, 2}, 2},
-        {"{\"model_type\":\"vn-head\",\"activation\":\"gelu\",\"labels\":[\"a\",\"b\",\"c\"],"
-         "\"inputs\":[{\"width\":7}]}", {7, 19, 31, 3}, 3},
+         "\"inputs\":[{\"width\":333}]}",
+         {333, 64, 2},
+         2},
+        {"{\"model_type\":\"vn-head\",\"activation\":\"gelu\",\"labels\":[\"a\",\"b\","
+         "\"c\"],"
+         "\"inputs\":[{\"width\":7}]}",
+         {7, 19, 31, 3},
+         3},
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
-         "\"inputs\":[{\"width\":1}]}", {1, 2}, 1}};
+         "\"inputs\":[{\"width\":1}]}",
+         {1, 2},
+         1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make_head(cases[i].config, cases[i].width, cases[i].n_layers);
         struct vn_head *h = open_head();
@@ -127,10 +140,13 @@ static void extremes(void) {
     struct vn_buf scratch = {0};
     struct vn_error err;
     float p[2];
-    make_head("{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
-              "\"inputs\":[{\"width\":4}]}", width, 1);
+    make_head(
+        "{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
+        "\"inputs\":[{\"width\":4}]}",
+        width, 1);
     struct vn_head *h = open_head();
-    CHECK_INT(vn_head_apply(h, (float[]){1e30f, -1e30f, 5e29f, 1}, 1, p, &scratch, &err), VN_OK);
+    CHECK_INT(vn_head_apply(h, (float[]){1e30f, -1e30f, 5e29f, 1}, 1, p, &scratch, &err),
+              VN_OK);
     CHECK(p[0] + p[1] == 1 && (p[0] == 1 || p[1] == 1));
     CHECK_INT(vn_head_apply(h, (float[]){NAN, 0, 0, 0}, 1, p, &scratch, &err), VN_OK);
     CHECK(isnan(p[0]) && isnan(p[1]));
@@ -152,18 +168,23 @@ static void refused_configs(void) {
          "label 'a' occurs twice"},
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"\"]}",
          "label 1 is not a word"},
-        {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\\tc\"]}",
+        {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\","
+         "\"b\\tc\"]}",
          "label 1 is not a word"},
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"]}",
          "'inputs' is missing"},
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
-         "\"inputs\":[{\"width\":5}]}", "the inputs are 5 wide, the first layer takes 4"},
+         "\"inputs\":[{\"width\":5}]}",
+         "the inputs are 5 wide, the first layer takes 4"},
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
-         "\"inputs\":[7]}", "input 0: is not an object"},
+         "\"inputs\":[7]}",
+         "input 0: is not an object"},
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
-         "\"inputs\":[{\"width\":4,\"layer\":\"6\"}]}", "'layer' is \"6\""},
+         "\"inputs\":[{\"width\":4,\"layer\":\"6\"}]}",
+         "'layer' is \"6\""},
         {"{\"model_type\":\"vn-head\",\"activation\":\"relu\",\"labels\":[\"a\",\"b\"],"
-         "\"inputs\":[{\"width\":4,\"pool\":1}]}", "'pool' is 1"}};
+         "\"inputs\":[{\"width\":4,\"pool\":1}]}",
+         "'pool' is 1"}};
     make_head("{}", width, 2);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct vn_head *h;
@@ -205,7 +226,8 @@ static void refused_tensors(void) {
     mkdir("d", 0777);
     write_text("d/config.json", "{}");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        CHECK_INT(vn_safetensors_write("d/model.safetensors", cases[i].t, cases[i].n, &err), 0);
+        CHECK_INT(
+            vn_safetensors_write("d/model.safetensors", cases[i].t, cases[i].n, &err), 0);
         CHECK_INT(vn_head_open("d", &h, &err), VN_EDATA);
         if (!strstr(err.msg, cases[i].message))
             printf("# case %zu: %s\n", i, err.msg);
@@ -231,19 +253,24 @@ static void fits(void) {
         {"[{\"width\":4}]", "\"program\":\"x\"", 5, "width 4, the stream has width 5"},
         {"[{\"width\":4,\"model\":\"m\",\"layer\":6,\"pool\":\"mean\"}]",
          "\"model\":\"m\",\"layer\":6,\"pool\":\"mean\"", 4, NULL},
-        {"[{\"width\":4,\"model\":\"m\"}]", "\"model\":\"n\"", 4, "model 'm', the stream has "
+        {"[{\"width\":4,\"model\":\"m\"}]", "\"model\":\"n\"", 4,
+         "model 'm', the stream has "
          "model 'n'"},
         {"[{\"width\":4,\"layer\":6}]", "\"layer\":5", 4, "layer '6'"},
         {"[{\"width\":4,\"pool\":\"mean\"}]", "\"pool\":\"cls\"", 4, "pool 'mean'"},
-        {"[{\"width\":4,\"pool\":\"mean\"}]", "\"program\":\"x\"", 4, "does not say its pool"},
+        {"[{\"width\":4,\"pool\":\"mean\"}]", "\"program\":\"x\"", 4,
+         "does not say its pool"},
         {"[{\"width\":4,\"sha256\":\"aa\"}]", "\"sha256\":\"ab\"", 4, "sha256 'aa'"},
-        {"[{\"width\":2},{\"width\":2}]", "\"program\":\"x\"", 4, "2 vectors side by side"}};
+        {"[{\"width\":2},{\"width\":2}]", "\"program\":\"x\"", 4,
+         "2 vectors side by side"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char config[400];
         struct vn_schema s;
         struct vn_error err = {0};
-        snprintf(config, sizeof config, "{\"model_type\":\"vn-head\",\"activation\":\"relu\","
-                 "\"labels\":[\"a\",\"b\"],\"inputs\":%s}", cases[i].inputs);
+        snprintf(config, sizeof config,
+                 "{\"model_type\":\"vn-head\",\"activation\":\"relu\","
+                 "\"labels\":[\"a\",\"b\"],\"inputs\":%s}",
+                 cases[i].inputs);
         make_head(config, width, 1);
         struct vn_head *h = open_head();
         vn_schema_init(&s, VN_KIND_VECTORS);

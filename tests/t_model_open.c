@@ -60,10 +60,11 @@ static void layouts(void) {
     static const struct {
         const char *options;
         bool stored;
-    } cases[] = {{"--layers 3 --width 48 --heads 2 --ffn 100", true},
-                 {"--layers 3 --width 48 --heads 2 --ffn 100 --no-prefix", true},
-                 {"--layers 3 --width 48 --heads 2 --ffn 100 --shard 4 --type bf16", true},
-                 {"--layers 3 --width 48 --heads 2 --ffn 100 --no-inv-freq", false}};
+    } cases[] = {
+        {"--layers 3 --width 48 --heads 2 --ffn 100", true},
+        {"--layers 3 --width 48 --heads 2 --ffn 100 --no-prefix", true},
+        {"--layers 3 --width 48 --heads 2 --ffn 100 --shard 4 --type bf16", true},
+        {"--layers 3 --width 48 --heads 2 --ffn 100 --no-inv-freq", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make(cases[i].options);
         struct vn_model *m = open_model("./m/");
@@ -71,8 +72,9 @@ static void layouts(void) {
             continue;
         const struct vn_model_config *c = &m->config;
         CHECK_STR(m->name, "m");
-        CHECK(c->n_layers == 3 && c->d_model == 48 && c->n_heads == 2 && c->d_head == 24 &&
-              c->d_ffn == 100 && c->n_vocab == 33 && c->mask_token == 32 && c->pad_token == 1);
+        CHECK(c->n_layers == 3 && c->d_model == 48 && c->n_heads == 2 &&
+              c->d_head == 24 && c->d_ffn == 100 && c->n_vocab == 33 &&
+              c->mask_token == 32 && c->pad_token == 1);
         CHECK(c->token_dropout && c->norm_eps == 1e-5f);
         CHECK_INT(m->inv_freq_stored, cases[i].stored);
         for (int k = 0; k < 12; k++)
@@ -81,8 +83,8 @@ static void layouts(void) {
         /* 33 D, 12 D^2 + ... as the layout says: D = 48, F = 100 */
         int64_t layer = 4 * (48 * 48 + 48) + 2 * 48 * 100 + 100 + 48 + 4 * 48;
         CHECK_INT(vn_model_parameters(m), 33 * 48 + 2 * 48 + 3 * layer);
-        CHECK(m->esm2[2].fc2_w->shape[1] == 100 && strstr(m->esm2[2].fc2_w->name,
-                                                          "encoder.layer.2.output.dense.weight"));
+        CHECK(m->esm2[2].fc2_w->shape[1] == 100 &&
+              strstr(m->esm2[2].fc2_w->name, "encoder.layer.2.output.dense.weight"));
         CHECK(strstr(m->esm2[1].norm1_w->name, "1.attention.LayerNorm.weight"));
         CHECK(strlen(m->sha256) == 64);
         vn_model_close(m);
@@ -123,36 +125,46 @@ static void configs(void) {
     static const struct {
         const char *old, *new, *message;
     } cases[] = {
-        {"\"model_type\": \"esm\"", "\"model_type\": \"bert\"", "\"bert\", expected \"esm\""},
+        {"\"model_type\": \"esm\"", "\"model_type\": \"bert\"",
+         "\"bert\", expected \"esm\""},
         {"\"rotary\"", "\"absolute\"", "'position_embedding_type' is \"absolute\""},
         {"\"position_embedding_type\"", "\"x\"", "'position_embedding_type' is missing"},
         {"\"emb_layer_norm_before\": false", "\"emb_layer_norm_before\": true",
          "'emb_layer_norm_before' is true, expected false"},
-        {"\"is_folding_model\": false", "\"is_folding_model\": true", "'is_folding_model'"},
+        {"\"is_folding_model\": false", "\"is_folding_model\": true",
+         "'is_folding_model'"},
         {"\"is_folding_model\": false", "\"is_decoder\": true", "'is_decoder'"},
-        {"\"is_folding_model\": false", "\"add_cross_attention\": true", "'add_cross_attention'"},
-        {"\"is_folding_model\": false", "\"is_folding_model\": 0", "expected true or false"},
-        {"\"is_folding_model\": false", "\"rope_theta\": 20000.0", "'rope_theta' is 20000"},
+        {"\"is_folding_model\": false", "\"add_cross_attention\": true",
+         "'add_cross_attention'"},
+        {"\"is_folding_model\": false", "\"is_folding_model\": 0",
+         "expected true or false"},
+        {"\"is_folding_model\": false", "\"rope_theta\": 20000.0",
+         "'rope_theta' is 20000"},
         {"\"gelu\"", "\"relu\"", "'hidden_act' is \"relu\""},
         {"\"hidden_size\": 32", "\"hidden_size\": 33", "33 is not a multiple"},
         {"\"hidden_size\": 32", "\"hidden_size\": \"32\"", "'hidden_size' is \"32\""},
         {"\"hidden_size\": 32", "\"hidden_size\": 32.0", "'hidden_size' is 32"},
-        {"\"hidden_size\": 32", "\"hidden_size\": 64", "has shape [33, 32], expected [33, 64]"},
-        {"\"num_attention_heads\": 2", "\"num_attention_heads\": 4", "attention_heads is 8"},
+        {"\"hidden_size\": 32", "\"hidden_size\": 64",
+         "has shape [33, 32], expected [33, 64]"},
+        {"\"num_attention_heads\": 2", "\"num_attention_heads\": 4",
+         "attention_heads is 8"},
         {"\"num_attention_heads\": 2", "\"num_attention_heads\": 0", "from 1 to"},
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3",
          "'esm.encoder.layer.2.attention.LayerNorm.weight' is missing"},
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": -1", "from 1 to"},
         {"\"intermediate_size\": 128", "\"intermediate_size\": 127",
-         "'esm.encoder.layer.0.intermediate.dense.weight' has shape [128, 32], expected [127, 32]"},
+         "'esm.encoder.layer.0.intermediate.dense.weight' has shape [128, 32], expected "
+         "[127, 32]"},
         {"\"vocab_size\": 33", "\"vocab_size\": 32", "'vocab_size' is 32"},
         {"\"vocab_size\": 33", "\"vocab_size\": 34", "expected [34, 32]"},
         {"\"mask_token_id\": 32", "\"mask_token_id\": 33", "mask_token_id 33"},
         {"\"pad_token_id\": 1", "\"pad_token_id\": null", "'pad_token_id' is null"},
         {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": -1", "'layer_norm_eps' is -1"},
-        {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": true", "'layer_norm_eps' is true"},
+        {"\"layer_norm_eps\": 1e-05", "\"layer_norm_eps\": true",
+         "'layer_norm_eps' is true"},
         {"\"token_dropout\": true", "\"token_dropout\": 1", "'token_dropout' is 1"},
-        {"\"token_dropout\": true", "\"vocab_size\": 33, \"token_dropout\": true", "duplicate"},
+        {"\"token_dropout\": true", "\"vocab_size\": 33, \"token_dropout\": true",
+         "duplicate"},
         {"{\n", "[\n", "not valid JSON"}};
     make("");
     char good[4096], bad[8192];
@@ -234,7 +246,8 @@ static void integers(struct vn_tensor *t) {
 static void gamma_name(struct vn_tensor *t) {
     t->name = "esm.encoder.layer.0.LayerNorm.gamma";
 }
-static float other_frequencies[8] = {1, 0.3f, 0.1f, 0.03f, 0.01f, 0.003f, 0.001f, 0.0003f};
+static float other_frequencies[8] = {1,     0.3f,   0.1f,   0.03f,
+                                     0.01f, 0.003f, 0.001f, 0.0003f};
 static void frequencies(struct vn_tensor *t) {
     t->data = other_frequencies;
 }
@@ -250,7 +263,8 @@ static void tensors(void) {
         {"esm.encoder.emb_layer_norm_after.bias", renamed, "is missing"},
         {"esm.encoder.layer.1.output.dense.bias", renamed, "is missing"},
         {"esm.encoder.layer.1.output.dense.weight", transposed,
-         "'esm.encoder.layer.1.output.dense.weight' has shape [128, 32], expected [32, 128]"},
+         "'esm.encoder.layer.1.output.dense.weight' has shape [128, 32], expected [32, "
+         "128]"},
         {"esm.encoder.layer.0.attention.self.key.weight", flattened,
          "has shape [1024], expected [32, 32]"},
         {"esm.encoder.layer.0.attention.self.key.bias", integers, "not of type F32"},

@@ -55,12 +55,14 @@ static void check_values(const uint8_t *p, size_t n) {
 }
 
 static void protocols(void) {
-    check_values(P("(dp0\nS'a'\np1\n(lp2\nI1\naI-2\naF2.5\naNaI01\naI00\nasVb\n(S\"x\"\nVy\ntp3\n"
-                   "sS'c'\ncgood\nClass\n(I3\ntR(dS'k'\nL300L\nsbs."));
-    check_values(P("\x80\x02}q\x00(X\x01\0\0\0aq\x01]q\x02(K\x01J\xfe\xff\xff\xffG@\x04\0\0\0\0\0\0N"
-                   "\x88\x89"
-                   "eX\x01\0\0\0b(U\x01xX\x01\0\0\0ytX\x01\0\0\0c"
-                   "cgood\nClass\nK\x03\x85\x81}X\x01\0\0\0kM\x2c\x01sbu."));
+    check_values(
+        P("(dp0\nS'a'\np1\n(lp2\nI1\naI-2\naF2.5\naNaI01\naI00\nasVb\n(S\"x\"\nVy\ntp3\n"
+          "sS'c'\ncgood\nClass\n(I3\ntR(dS'k'\nL300L\nsbs."));
+    check_values(P(
+        "\x80\x02}q\x00(X\x01\0\0\0aq\x01]q\x02(K\x01J\xfe\xff\xff\xffG@\x04\0\0\0\0\0\0N"
+        "\x88\x89"
+        "eX\x01\0\0\0b(U\x01xX\x01\0\0\0ytX\x01\0\0\0c"
+        "cgood\nClass\nK\x03\x85\x81}X\x01\0\0\0kM\x2c\x01sbu."));
     check_values(P("\x80\x04\x95\x49\0\0\0\0\0\0\0}\x94(\x8c\x01"
                    "a](\x8a\x01\x01\x8a\x01\xfeG@\x04\0\0\0\0\0\0N\x88\x89"
                    "e\x8c\x01"
@@ -107,9 +109,12 @@ static void more_values(void) {
     CHECK(t && t->used == 3);
     vn_pickle_free(t);
     t = load(P("(K\x01K\x02"
-               "1K\x07K\x08" "20."));
+               "1K\x07K\x08"
+               "20."));
     CHECK(!t); /* two values are left */
-    t = load(P("(K\x01K\x02" "1K\x07K\x08" "200."));
+    t = load(P("(K\x01K\x02"
+               "1K\x07K\x08"
+               "200."));
     CHECK(t && t->root->i == 7);
     vn_pickle_free(t);
 }
@@ -118,7 +123,9 @@ static void more_values(void) {
 #define DO "touch executed"
 static void attacks(void) {
     refuses(P("cos\nsystem\n(S'" DO "'\ntR."), "'os.system' at byte 0: not allowed");
-    refuses(P("\x80\x02" "cposix\nsystem\nX\x0e\0\0\0" DO "\x85R."), "'posix.system' at byte 2");
+    refuses(P("\x80\x02"
+              "cposix\nsystem\nX\x0e\0\0\0" DO "\x85R."),
+            "'posix.system' at byte 2");
     refuses(P("\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0e" DO "\x85R."),
             "'os.system' at byte 14");
     refuses(P("(S'" DO "'\nios\nsystem\n."), "opcode INST at byte");
@@ -149,11 +156,17 @@ static void damage(void) {
     refuses(P("\x95\x09\0\0\0\0\0\0\0K\x01."), "frame is longer");
     refuses(P("a."), "stack is empty");
     refuses(P("(a."), "stack is empty");
-    refuses(P("](K\x01" "a."), "stack is empty"); /* not below the mark */
-    refuses(P("K\x01K\x02" "a."), "items are added to what has none");
+    refuses(P("](K\x01"
+              "a."),
+            "stack is empty"); /* not below the mark */
+    refuses(P("K\x01K\x02"
+              "a."),
+            "items are added to what has none");
     refuses(P("]K\x01K\x02s."), "items are added to what has none");
     refuses(P("}(K\x01u."), "a key has no value");
-    refuses(P("(K\x01" "d."), "a key has no value");
+    refuses(P("(K\x01"
+              "d."),
+            "a key has no value");
     refuses(P("u."), "no mark");
     refuses(P("(u."), "stack is empty");
     refuses(P("t."), "no mark");
@@ -187,7 +200,10 @@ static void damage(void) {
     refuses(P("K\x01K\x02R."), "something else than a class");
     refuses(P("cgood\nClass\nK\x02\x81."), "something else than a class");
     refuses(P("K\x01K\x01\x93."), "a class has no name");
-    refuses(P("U\x03" "a\0bU\x01" "c\x93."), "a class has no name");
+    refuses(P("U\x03"
+              "a\0bU\x01"
+              "c\x93."),
+            "a class has no name");
     refuses(P("K\x01Q."), "a persistent id is not");
     refuses(P(")Q."), "a persistent id is not");
     refuses(P("cgood"), "no end");
@@ -196,8 +212,11 @@ static void damage(void) {
 /* Every prefix of a good pickle is refused, and every flipped bit is survived. */
 static void mutilated(void) {
     static const char good[] =
-        "\x80\x02}q\x00(X\x01\0\0\0aq\x01]q\x02(K\x01J\xfe\xff\xff\xffG@\x04\0\0\0\0\0\0N\x88"
-        "\x89" "eX\x01\0\0\0b(U\x01xX\x01\0\0\0yt\x8c\x01" "ccgood\nClass\nK\x03\x85\x81}"
+        "\x80\x02}q\x00(X\x01\0\0\0aq\x01]q\x02(K\x01J\xfe\xff\xff\xffG@"
+        "\x04\0\0\0\0\0\0N\x88"
+        "\x89"
+        "eX\x01\0\0\0b(U\x01xX\x01\0\0\0yt\x8c\x01"
+        "ccgood\nClass\nK\x03\x85\x81}"
         "X\x01\0\0\0kM\x2c\x01sbX\x01\0\0\0d(U\x07storagecgood\nClass\ntQu.";
     const size_t n = sizeof good - 1;
     uint8_t copy[sizeof good];

@@ -9,7 +9,8 @@ static struct vn_error err;
 
 static void make(const char *variant) {
     char command[4096];
-    snprintf(command, sizeof command, "python3 %s/mktorch.py %s good.pt", getenv("T"), variant);
+    snprintf(command, sizeof command, "python3 %s/mktorch.py %s good.pt", getenv("T"),
+             variant);
     if (system(command) != 0)
         CHECK(!"mktorch.py failed");
 }
@@ -37,7 +38,8 @@ static int64_t read_all(struct vn_ptfile *f, const struct vn_py *v, int depth) {
     if (!v || depth > 8)
         return 0;
     if (vn_ptfile_is_tensor(v)) {
-        if (vn_ptfile_tensor(f, v, &t, &err) == VN_OK && vn_ptfile_read(f, v, &b, &err) == VN_OK) {
+        if (vn_ptfile_tensor(f, v, &t, &err) == VN_OK &&
+            vn_ptfile_read(f, v, &b, &err) == VN_OK) {
             CHECK_INT(b.len, t.bytes);
             n = t.type == VN_F32 ? (int64_t)t.bytes / 4 : 0;
         }
@@ -60,9 +62,9 @@ static bool open_and_read(int64_t *floats) {
     return true;
 }
 
-/* No prefix is taken for a file. Flipped bits are refused or read to something of that size
- * (the older format has no checksum: a flipped weight cannot be told, and a flipped memo
- * index shows one tensor in the place of another). */
+/* No prefix is taken for a file. Flipped bits are refused or read to something of that
+ * size (the older format has no checksum: a flipped weight cannot be told, and a flipped
+ * memo index shows one tensor in the place of another). */
 static void mutilate(const char *variant) {
     size_t n;
     int64_t floats = 0, whole = 0;
@@ -109,21 +111,24 @@ static void real_files(void) {
     struct vn_buf b = {0};
     struct vn_tensor t = {0};
     char path[4096];
-    snprintf(path, sizeof path, "%s/virnucpro/reference_vanilla_output/output_1_merged.pt",
+    snprintf(path, sizeof path,
+             "%s/virnucpro/reference_vanilla_output/output_1_merged.pt",
              data ? data : "");
     if (access(path, R_OK) != 0)
         SKIP("no virnucpro/reference_vanilla_output in $VN_TEST_DATA");
     CHECK_INT(vn_ptfile_open(path, &f, &err), VN_OK);
     const struct vn_py *ids = vn_py_get(vn_ptfile_root(f), "ids"),
                        *merged = vn_py_get(vn_ptfile_root(f), "data");
-    CHECK(ids && ids->n == 4 && !strcmp(ids->items[0]->text, "synthetic_seq_1_chunk_1R1"));
+    CHECK(ids && ids->n == 4 &&
+          !strcmp(ids->items[0]->text, "synthetic_seq_1_chunk_1R1"));
     CHECK(merged && vn_ptfile_tensor(f, merged, &t, &err) == VN_OK);
     CHECK(t.n_dims == 2 && t.shape[0] == 4 && t.shape[1] == 3328 && t.type == VN_F32);
     CHECK_INT(vn_ptfile_read(f, merged, &b, &err), VN_OK);
     float merged_esm[2560]; /* of record 0, behind the 768 of DNABERT-S */
     memcpy(merged_esm, b.data + 4 * 768, sizeof merged_esm);
     vn_ptfile_close(f);
-    snprintf(path, sizeof path, "%s/virnucpro/reference_vanilla_output/output_1_ESM.pt", data);
+    snprintf(path, sizeof path, "%s/virnucpro/reference_vanilla_output/output_1_ESM.pt",
+             data);
     CHECK_INT(vn_ptfile_open(path, &f, &err), VN_OK);
     const struct vn_py *names = vn_py_get(vn_ptfile_root(f), "proteins"),
                        *vectors = vn_py_get(vn_ptfile_root(f), "data");

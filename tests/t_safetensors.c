@@ -6,8 +6,8 @@
 #include "num.h"
 #include "safetensors.h"
 
-static void write_file(const char *path, uint64_t length, const char *header, size_t n_header,
-                       size_t n_data) {
+static void write_file(const char *path, uint64_t length, const char *header,
+                       size_t n_header, size_t n_data) {
     FILE *f = fopen(path, "wb");
     fwrite(&length, 8, 1, f);
     fwrite(header, 1, n_header, f);
@@ -16,7 +16,8 @@ static void write_file(const char *path, uint64_t length, const char *header, si
     fclose(f);
 }
 
-/* Opens a file of this header and n_data bytes; the message of the refusal, "" if none. */
+/* Opens a file of this header and n_data bytes; the message of the refusal, "" if none.
+ */
 static const char *refusal(const char *header, size_t n_data) {
     static struct vn_error err;
     struct vn_tensors *t;
@@ -33,16 +34,18 @@ static const char *refusal(const char *header, size_t n_data) {
 static void sound(void) {
     struct vn_error err;
     struct vn_tensors *t;
-    const char *h = "{\"b\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]}," A
-                    ",\"e\":{\"dtype\":\"BF16\",\"shape\":[4,0],\"data_offsets\":[32,32]},"
-                    "\"f8\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[32,35]},"
-                    "\"__metadata__\":{\"format\":\"pt\"}}   ";
+    const char *h =
+        "{\"b\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[24,32]}," A
+        ",\"e\":{\"dtype\":\"BF16\",\"shape\":[4,0],\"data_offsets\":[32,32]},"
+        "\"f8\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[32,35]},"
+        "\"__metadata__\":{\"format\":\"pt\"}}   ";
     CHECK_STR(refusal(h, 35), "");
     CHECK_INT(vn_tensors_open_file("x.safetensors", &t, &err), VN_OK);
     CHECK_INT(vn_tensors_count(t), 4);
     CHECK_STR(vn_tensors_at(t, 0)->name, "a"); /* order of the file */
     const struct vn_tensor *a = vn_tensors_find(t, "a"), *b = vn_tensors_find(t, "b");
-    CHECK(a && a->type == VN_F32 && a->n_dims == 2 && a->shape[0] == 2 && a->shape[1] == 3);
+    CHECK(a && a->type == VN_F32 && a->n_dims == 2 && a->shape[0] == 2 &&
+          a->shape[1] == 3);
     CHECK(a && a->bytes == 24 && vn_load32(a->data) == 0x03020100);
     CHECK(b && b->type == VN_I64 && b->n_dims == 0 && b->bytes == 8);
     CHECK(vn_tensors_find(t, "e")->bytes == 0);
@@ -66,42 +69,58 @@ static void hostile(void) {
         {"{" A "", 24, "not valid JSON"},
         {"{" A "}x", 24, "not valid JSON"},
         {"{" A "," A "}", 24, "duplicate"},
-        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}", 24,
-         "duplicate"},
+        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,"
+         "24]}}",
+         24, "duplicate"},
         {"{" A ",\"b\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[20,28]}}", 28,
          "inside another"},
         {"{" A ",\"b\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24,
          "inside another"},
         {"{" A ",\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[26,28]}}", 28,
          "after a hole"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, "after a hole"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[2,0]}}", 2, "are [2, 0]"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[-2,0]}}", 2, "are [-2, 0]"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,9223372036854775807]}}", 2,
-         "the file has 2"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,9223372036854775808]}}", 2,
-         "not valid JSON"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0]}}", 2, "two integers"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,1,2]}}", 2, "two integers"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2.0]}}", 2, "two integers"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":2}}", 2, "expected an array"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3,
+         "after a hole"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[2,0]}}", 2,
+         "are [2, 0]"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[-2,0]}}", 2,
+         "are [-2, 0]"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,9223372036854775807]"
+         "}}",
+         2, "the file has 2"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,9223372036854775808]"
+         "}}",
+         2, "not valid JSON"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0]}}", 2,
+         "two integers"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,1,2]}}", 2,
+         "two integers"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2.0]}}", 2,
+         "two integers"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":2}}", 2,
+         "expected an array"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[-2],\"data_offsets\":[0,2]}}", 2,
          "dimension 0 is not"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2.0],\"data_offsets\":[0,2]}}", 2,
          "dimension 0 is not"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[NaN],\"data_offsets\":[0,2]}}", 2,
          "not valid JSON"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}",
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,"
+         "0]}}",
          0, "too large"},
-        {"{\"a\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952,1],\"data_offsets\":[0,0]}}",
+        {"{\"a\":{\"dtype\":\"F64\",\"shape\":[2305843009213693952,1],\"data_offsets\":["
+         "0,0]}}",
          0, "shape and type"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1,
-         "9 dimensions"},
-        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,2]}}", 2, "has 2 bytes"},
-        {"{\"a\":{\"dtype\":\"F6_E2M3\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
-         "has 1 bytes"},
-        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "unknown type"},
-        {"{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "expected a string"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,1]}"
+         "}",
+         1, "9 dimensions"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,2]}}", 2,
+         "has 2 bytes"},
+        {"{\"a\":{\"dtype\":\"F6_E2M3\",\"shape\":[3],\"data_offsets\":[0,2]}}", 2,
+         "has 2 bytes"},
+        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
+         "unknown type"},
+        {"{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
+         "expected a string"},
         {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "has 2 members"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offset\":[0,1]}}", 1, "missing"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"x\":1}}", 1,
@@ -173,7 +192,8 @@ static void not_files(void) {
 
 static struct vn_tensor tensor(const char *name, enum vn_dtype type, int64_t n,
                                const void *data) {
-    struct vn_tensor t = {.name = name, .type = type, .n_dims = 1, .shape = {n}, .data = data};
+    struct vn_tensor t = {
+        .name = name, .type = type, .n_dims = 1, .shape = {n}, .data = data};
     t.bytes = (size_t)n * vn_dtype_size(type);
     return t;
 }
@@ -230,10 +250,13 @@ static void shards(void) {
         const char *index, *message;
     } cases[] = {
         {"{\"weight_map\":{\"a\":\"1.st\",\"b\":\"2.st\"}}", NULL},
-        {"{\"weight_map\":{\"a\":\"1.st\",\"b\":\"1.st\"}}", "tensor 'b' is not in '1.st'"},
+        {"{\"weight_map\":{\"a\":\"1.st\",\"b\":\"1.st\"}}",
+         "tensor 'b' is not in '1.st'"},
         {"{\"weight_map\":{\"a\":\"2.st\",\"b\":\"1.st\"}}", "is not in"},
-        {"{\"weight_map\":{\"a\":\"1.st\",\"c\":\"2.st\"}}", "tensor 'c' is not in '2.st'"},
-        {"{\"weight_map\":{\"a\":\"1.st\",\"b\":\"3.st\"}}", "tensor 'a' is in two shards"},
+        {"{\"weight_map\":{\"a\":\"1.st\",\"c\":\"2.st\"}}",
+         "tensor 'c' is not in '2.st'"},
+        {"{\"weight_map\":{\"a\":\"1.st\",\"b\":\"3.st\"}}",
+         "tensor 'a' is in two shards"},
         {"{\"weight_map\":{\"a\":\"../1.st\"}}", "not in a file of the directory"},
         {"{\"weight_map\":{\"a\":\"..\"}}", "not in a file of the directory"},
         {"{\"weight_map\":{\"a\":7}}", "not in a file of the directory"},

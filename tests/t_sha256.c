@@ -1,8 +1,10 @@
-/* SHA-256 against the vectors of FIPS 180-4 and against every way of cutting the input. */
+/* SHA-256 against the vectors of FIPS 180-4 and against every way of cutting the input.
+ */
 #include "check.h"
 #include "sha256.h"
 
-static void (*const inits[2])(struct vn_sha256 *) = {vn_sha256_init, vn_sha256_init_portable};
+static void (*const inits[2])(struct vn_sha256 *) = {vn_sha256_init,
+                                                     vn_sha256_init_portable};
 
 static void digest(int which, const void *p, size_t n, size_t step, char out[65]) {
     struct vn_sha256 s;
@@ -20,7 +22,8 @@ static void vectors(void) {
         {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
         {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
          "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
-        {"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmn"
+        {"abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnop"
+         "qklmn"
          "opqrlmnopqrsmnopqrstnopqrstu",
          "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1"}};
     char out[65];
@@ -36,7 +39,8 @@ static void million(void) {
     memset(a, 'a', 1000000);
     for (int which = 0; which < 2; which++) {
         digest(which, a, 1000000, 999, out);
-        CHECK_STR(out, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+        CHECK_STR(out,
+                  "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
     }
     free(a);
 }
