@@ -4,8 +4,8 @@
 
 #if VN_HAVE_CUDA
 
-static int open_cuda(const struct vn_backend_options *o, int index, struct vn_backend **out,
-                     struct vn_error *err) {
+static int open_cuda(const struct vn_backend_options *o, int index,
+                     struct vn_backend **out, struct vn_error *err) {
     return vn_cuda_open(o, index, out, err);
 }
 
@@ -18,8 +18,8 @@ static int open_auto(const struct vn_backend_options *o, struct vn_backend **out
 
 #else
 
-static int open_cuda(const struct vn_backend_options *o, int index, struct vn_backend **out,
-                     struct vn_error *err) {
+static int open_cuda(const struct vn_backend_options *o, int index,
+                     struct vn_backend **out, struct vn_error *err) {
     (void)index;
     *out = NULL;
     return vn_fail(err, VN_ENODEVICE, "no device '%s': built without CUDA", o->device);
@@ -60,6 +60,6 @@ int vn_backend_open(const struct vn_backend_options *o, struct vn_backend **out,
     int index = cuda_index(o->device);
     if (index >= 0)
         return open_cuda(o, index, out, err);
-    return vn_fail(err, VN_EUSAGE, "unknown device '%s', expected auto, cpu, cuda or cuda:N",
-                   o->device);
+    return vn_fail(err, VN_EUSAGE,
+                   "unknown device '%s', expected auto, cpu, cuda or cuda:N", o->device);
 }

@@ -29,7 +29,7 @@ int vn_cpu_reserve(struct vn_cpu *c, size_t bytes, struct vn_error *err) {
     return rc;
 }
 
-/* ---- rows --------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------ */
 
 static void embed_item(void *ctx, int worker, int64_t b) {
     (void)worker;
@@ -71,12 +71,12 @@ static void convert_item(void *ctx, int worker, int64_t item) {
     (void)worker;
     const struct job *j = ctx;
     int64_t at = item * CONVERT_ITEM, n = j->n - at;
-    j->c->k->convert(j->x + at, (char *)j->y + (size_t)at * vn_dtype_size(j->type), j->type,
-                     n < CONVERT_ITEM ? n : CONVERT_ITEM);
+    j->c->k->convert(j->x + at, (char *)j->y + (size_t)at * vn_dtype_size(j->type),
+                     j->type, n < CONVERT_ITEM ? n : CONVERT_ITEM);
 }
 
-static int cpu_convert(struct vn_backend *b, const float *x, void *y, enum vn_dtype y_type,
-                       int64_t n, struct vn_error *err) {
+static int cpu_convert(struct vn_backend *b, const float *x, void *y,
+                       enum vn_dtype y_type, int64_t n, struct vn_error *err) {
     (void)err;
     struct vn_cpu *c = (struct vn_cpu *)b;
     struct job j = {.c = c, .x = x, .y = y, .type = y_type, .n = n};
@@ -84,7 +84,7 @@ static int cpu_convert(struct vn_backend *b, const float *x, void *y, enum vn_dt
     return VN_OK;
 }
 
-/* ---- sequences ---------------------------------------------------------------------- */
+/* ---- sequences ------------------------------------------------------------------- */
 
 static void pool_item(void *ctx, int worker, int64_t b) {
     (void)worker;
@@ -130,7 +130,8 @@ static void attn_item(void *ctx, int worker, int64_t item) {
     int64_t b = item / a->n_heads, head = item % a->n_heads;
     int64_t t0 = j->s->host[b], hk = (int64_t)a->n_heads * a->d_head;
     size_t size = vn_dtype_size(act);
-    const char *q = (const char *)a->qkv + (size_t)(t0 * 3 * hk + head * a->d_head) * size;
+    const char *q =
+        (const char *)a->qkv + (size_t)(t0 * 3 * hk + head * a->d_head) * size;
     const float *rope = (const float *)(const void *)j->c->rope.data;
     const struct vn_cpu_head h = {
         .q = q,
@@ -184,7 +185,7 @@ static int cpu_attn(struct vn_backend *b, const struct vn_seqs *s,
     return rc;
 }
 
-/* ---- opening ------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------- */
 
 const struct vn_cpu_kernels *vn_cpu_kernels_at(int i) {
     const struct vn_cpu_kernels *list[4] = {NULL};
@@ -229,7 +230,8 @@ int vn_cpu_open_with(const struct vn_backend_options *o, const struct vn_cpu_ker
     char product[32] = "own matrix products";
     *out = NULL;
     if (o->act == VN_F16)
-        return vn_fail(err, VN_EINCOMPAT, "the cpu computes in fp32 or bf16, not in fp16");
+        return vn_fail(err, VN_EINCOMPAT,
+                       "the cpu computes in fp32 or bf16, not in fp16");
     struct vn_cpu *c = vn_calloc(1, sizeof *c, err);
     if (!c)
         return VN_EFAIL;
@@ -248,7 +250,8 @@ int vn_cpu_open_with(const struct vn_backend_options *o, const struct vn_cpu_ker
         cpu_close(&c->ref.base);
         return rc;
     }
-    snprintf(c->ref.base.device, sizeof c->ref.base.device, "cpu (%s, %s)", k->name, product);
+    snprintf(c->ref.base.device, sizeof c->ref.base.device, "cpu (%s, %s)", k->name,
+             product);
     *out = &c->ref.base;
     return VN_OK;
 }

@@ -17,8 +17,8 @@ struct vn_cpu_ref {
 };
 
 /* Fills the table with the reference's operations. VN_EINCOMPAT for an unknown act. */
-int vn_cpu_ref_init(struct vn_cpu_ref *c, enum vn_dtype act, struct vn_error *err)
-    VN_NODISCARD;
+int vn_cpu_ref_init(struct vn_cpu_ref *c, enum vn_dtype act,
+                    struct vn_error *err) VN_NODISCARD;
 
 /* Element i of an array of VN_F32, VN_BF16 or VN_F16. */
 static inline float vn_cpu_load(const void *p, enum vn_dtype type, int64_t i) {
@@ -51,18 +51,20 @@ void vn_cpu_weight_row(const struct vn_matrix_spec *s, enum vn_dtype act, int64_
 float vn_cpu_bias(const struct vn_matrix_spec *s, int64_t r);
 
 /* What all embed entries scale sequence b by: see struct vn_embed_args. */
-double vn_cpu_embed_scale(const struct vn_seqs *s, const struct vn_embed_args *a, int64_t b);
+double vn_cpu_embed_scale(const struct vn_seqs *s, const struct vn_embed_args *a,
+                          int64_t b);
 
-/* ---- the fast backend --------------------------------------------------------------- */
+/* ---- the fast backend ------------------------------------------------------------ */
 
 /* One head of one sequence: rows of q, k, v are `stride` elements apart. */
 struct vn_cpu_head {
     const void *q, *k, *v; /* [n, K] act */
     void *out;             /* [n, K] act */
     int64_t n;
-    int64_t in_stride, out_stride;   /* elements between rows */
+    int64_t in_stride, out_stride; /* elements between rows */
     int d_head;
-    const float *rope_cos, *rope_sin; /* [K / 2, rope_stride], position fastest; or NULL */
+    const float *rope_cos,
+        *rope_sin; /* [K / 2, rope_stride], position fastest; or NULL */
     int64_t rope_stride;
     enum vn_dtype act;
     float *scratch; /* attn_scratch(n, K) floats, 64-byte aligned */
@@ -76,12 +78,13 @@ struct vn_cpu_kernels {
     void (*scale)(const float *x, float k, float *y, int64_t n); /* y = k x */
     void (*attn)(const struct vn_cpu_head *h);
     size_t (*attn_scratch)(int64_t n, int d_head); /* floats */
-    bool (*finite)(const float *x, int64_t n); /* all of them */
+    bool (*finite)(const float *x, int64_t n);     /* all of them */
     void (*convert)(const float *x, void *y, enum vn_dtype type, int64_t n);
     void (*gelu)(const float *x, void *y, enum vn_dtype type, int64_t n);
-    /* y [VN_CPU_ROWS, n_out] f32 = x [VN_CPU_ROWS, n_in] f32 times packed panels plus bias */
-    void (*gemm)(const float *x, const void *panels, enum vn_dtype type, const float *bias,
-                 float *y, int64_t n_in, int64_t n_out);
+    /* y [VN_CPU_ROWS, n_out] f32 = x [VN_CPU_ROWS, n_in] f32 times packed panels plus
+     * bias */
+    void (*gemm)(const float *x, const void *panels, enum vn_dtype type,
+                 const float *bias, float *y, int64_t n_in, int64_t n_out);
 };
 
 extern const struct vn_cpu_kernels vn_cpu_generic, vn_cpu_avx2, vn_cpu_avx512;
@@ -96,8 +99,8 @@ struct vn_cpu {
     const struct vn_cpu_kernels *k;
     struct vn_team *team;
     int n_workers;
-    struct vn_buf *work; /* [n_workers] scratch: grown at need, then kept */
-    struct vn_buf rope;  /* both rope tables of the current call, transposed */
+    struct vn_buf *work;      /* [n_workers] scratch: grown at need, then kept */
+    struct vn_buf rope;       /* both rope tables of the current call, transposed */
     struct vn_cpu_dnnl *dnnl; /* NULL: own matrix products */
 };
 
@@ -109,13 +112,15 @@ void vn_cpu_linear_overlay(struct vn_cpu *c);
 
 /* The same through oneDNN; its name and version for people. VN_ENODEVICE when it is not
  * built in or has no fast code for the precision here. */
-int vn_cpu_dnnl_overlay(struct vn_cpu *c, char name[32], struct vn_error *err) VN_NODISCARD;
+int vn_cpu_dnnl_overlay(struct vn_cpu *c, char name[32],
+                        struct vn_error *err) VN_NODISCARD;
 void vn_cpu_dnnl_close(struct vn_cpu *c);
 
 /* vn_cpu_open with the choices made, so that tests can run all of them: kernels that this
  * processor has, and oneDNN, or own matrix products. */
 int vn_cpu_open_with(const struct vn_backend_options *o, const struct vn_cpu_kernels *k,
-                     bool dnnl, struct vn_backend **out, struct vn_error *err) VN_NODISCARD;
+                     bool dnnl, struct vn_backend **out,
+                     struct vn_error *err) VN_NODISCARD;
 
 /* The i-th best kernels that this processor can run; NULL after the last. */
 const struct vn_cpu_kernels *vn_cpu_kernels_at(int i);

@@ -16,7 +16,7 @@
 
 struct vn_cpu_dnnl {
     dnnl_engine_t engine;
-    dnnl_stream_t *streams; /* [n_workers] */
+    dnnl_stream_t *streams;   /* [n_workers] */
     void (*set_threads)(int); /* OpenMP's, for the calling thread; NULL: not OpenMP */
 };
 
@@ -35,13 +35,13 @@ struct vn_matrix {
 };
 
 static int fail(struct vn_error *err, dnnl_status_t status, const char *what) {
-    int rc = status == dnnl_out_of_memory ? VN_EFAIL
+    int rc = status == dnnl_out_of_memory   ? VN_EFAIL
              : status == dnnl_unimplemented ? VN_EINCOMPAT
                                             : VN_EINTERNAL;
     return vn_fail(err, rc, "oneDNN cannot %s: status %d", what, (int)status);
 }
 
-/* ---- a matrix ----------------------------------------------------------------------- */
+/* ---- a matrix -------------------------------------------------------------------- */
 
 static void dnnl_op_matrix_free(struct vn_backend *b, struct vn_matrix *m) {
     (void)b;
@@ -102,12 +102,14 @@ static dnnl_status_t describe(const struct vn_matrix *m, dnnl_data_type_t act,
     return s == dnnl_success ? dnnl_matmul_desc_init(desc, &x, &w, &b, &y) : s;
 }
 
-/* Rounds the weights to the activation type and reorders them into the primitive's layout. */
+/* Rounds the weights to the activation type and reorders them into the primitive's
+ * layout. */
 static int load_weights(const struct vn_cpu *c, struct vn_matrix *m,
                         const struct vn_matrix_spec *s, const dnnl_memory_desc_t *layout,
                         struct vn_error *err) {
     enum vn_dtype act = c->ref.base.act;
     size_t row = (size_t)m->n_in * vn_dtype_size(act), bytes;
+    int64_t part_rows = m->n_out / s->n_parts;
     struct vn_buf plain = {0};
     dnnl_memory_desc_t from;
     dnnl_memory_t src = NULL;
@@ -121,8 +123,14 @@ static int load_weights(const struct vn_cpu *c, struct vn_matrix *m,
         vn_buf_resize(&plain, bytes, err))
         goto out;
     for (int64_t r = 0; r < m->n_out; r++) {
-        vn_cpu_weight_row(s, act, r, values);
-        c->k->convert(values, plain.data + (size_t)r * row, act, m->n_in);
+        const float *from_row = values;
+        if (s->type == VN_F32) {
+            const float *part = s->weight[r / part_rows];
+            from_row = part + r % part_rows * m->n_in;
+        } else {
+            vn_cpu_weight_row(s, act, r, values);
+        }
+        c->k->convert(from_row, plain.data + (size_t)r * row, act, m->n_in);
     }
     st = dnnl_memory_desc_init_by_tag(&from, 2, dims, layout->data_type, dnnl_ba);
     if (st == dnnl_success)
@@ -154,18 +162,17 @@ static dnnl_status_t make_memory(const struct vn_cpu *c, struct vn_matrix *m,
                                  const_dnnl_primitive_desc_t pd) {
     static const int names[N_ARGS] = {DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD,
                                       DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS};
-    static const dnnl_query_t queries[N_ARGS] = {dnnl_query_src_md, dnnl_query_dst_md,
-                                                 dnnl_query_scratchpad_md,
-                                                 dnnl_query_weights_md,
-                                                 dnnl_query_weights_md};
+    static const dnnl_query_t queries[N_ARGS] = {
+        dnnl_query_src_md, dnnl_query_dst_md, dnnl_query_scratchpad_md,
+        dnnl_query_weights_md, dnnl_query_weights_md};
     dnnl_engine_t e = c->dnnl->engine;
     dnnl_status_t s = dnnl_memory_create(
         &m->weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), e,
         m->weights_data.data);
     if (s == dnnl_success)
         s = dnnl_memory_create(&m->bias,
-                               dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 1), e,
-                               m->bias_data.data);
+                               dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 1),
+                               e, m->bias_data.data);
     for (int w = 0; w < m->n_workers; w++) {
         for (int k = 0; k < N_ARGS && s == dnnl_success; k++) {
             m->args[w][k].arg = names[k];
@@ -200,9 +207,9 @@ static int build(struct vn_cpu *c, struct vn_matrix *m, const struct vn_matrix_s
         goto out;
     }
     layout = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    m->scratchpad = vn_round_up(
-        dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0)),
-        VN_ALIGN);
+    m->scratchpad = vn_round_up(dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(
+                                    pd, dnnl_query_scratchpad_md, 0)),
+                                VN_ALIGN);
     if ((rc = vn_buf_resize(&m->weights_data, dnnl_memory_desc_get_size(layout), err)) ||
         (rc = vn_buf_resize(&m->bias_data, (size_t)m->n_out * sizeof(float), err)))
         goto out;
@@ -233,7 +240,8 @@ static int dnnl_op_matrix_new(struct vn_backend *b, const struct vn_matrix_spec 
     m->args = vn_calloc((size_t)c->n_workers, sizeof *m->args, err);
     int rc = m->args ? VN_OK : VN_EFAIL;
     if (c->dnnl->set_threads)
-        c->dnnl->set_threads(1); /* the primitive remembers the number it was made under */
+        c->dnnl->set_threads(
+            1); /* the primitive remembers the number it was made under */
     if (rc == VN_OK)
         rc = build(c, m, s, err);
     if (rc) {
@@ -244,7 +252,7 @@ static int dnnl_op_matrix_new(struct vn_backend *b, const struct vn_matrix_spec 
     return VN_OK;
 }
 
-/* ---- linear ------------------------------------------------------------------------- */
+/* ---- linear ---------------------------------------------------------------------- */
 
 struct job {
     struct vn_cpu *c;
@@ -272,7 +280,8 @@ static void linear_item(void *ctx, int worker, int64_t item) {
         memcpy(py, y, (size_t)rows * j->y_row);
         memset(py + (size_t)rows * j->y_row, 0, (size_t)(VN_CPU_ROWS - rows) * j->y_row);
     }
-    dnnl_status_t s = dnnl_memory_set_data_handle(args[SRC].memory, tail ? (void *)px : x);
+    dnnl_status_t s =
+        dnnl_memory_set_data_handle(args[SRC].memory, tail ? (void *)px : x);
     if (s == dnnl_success)
         s = dnnl_memory_set_data_handle(args[DST].memory, tail ? (void *)py : y);
     if (s == dnnl_success)
@@ -303,7 +312,7 @@ static int dnnl_op_linear(struct vn_backend *b, const struct vn_linear_args *a,
     return j.failed ? fail(err, (dnnl_status_t)j.failed, "multiply") : VN_OK;
 }
 
-/* ---- opening ------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------- */
 
 void vn_cpu_dnnl_close(struct vn_cpu *c) {
     struct vn_cpu_dnnl *d = c->dnnl;
@@ -333,7 +342,7 @@ static int find_set_threads(struct vn_cpu_dnnl *d, struct vn_error *err) {
     return VN_OK;
 }
 
-/* Whether there is a fast product of this precision: a generic one is slower than ours. */
+/* Whether there is a fast product of this precision: a generic one is slow. */
 static int probe(struct vn_cpu *c, struct vn_error *err) {
     struct vn_matrix m = {.n_out = 64, .n_in = 64, .epilogue = VN_EPI_BIAS};
     dnnl_matmul_desc_t desc;

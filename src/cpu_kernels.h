@@ -1,14 +1,14 @@
 /* cpu_kernels.h - the vector kernels of the CPU, written once on cpu_vec.h.
  *
- * Included by cpu_generic.c, cpu_avx2.c and cpu_avx512.c, which are compiled with their own
- * flags and fill a table with CPU_KERNELS. */
+ * Included by cpu_generic.c, cpu_avx2.c and cpu_avx512.c, which are compiled with their
+ * own flags and fill a table with CPU_KERNELS. */
 #ifndef VN_CPU_KERNELS_H
 #define VN_CPU_KERNELS_H
 
 #include "cpu.h"
 #include "cpu_vec.h"
 
-/* ---- rows ----------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------ */
 
 INLINE void norm_row(const struct vn_norm_args *a, int64_t t) {
     const float *x = a->x + t * a->d;
@@ -26,7 +26,8 @@ INLINE void norm_row(const struct vn_norm_args *a, int64_t t) {
     for (int64_t j = 0; j < d; j += LANES) {
         int64_t n = d - j;
         vf y = (v_load_act(x, VN_F32, j, n) - mean) * scale;
-        y = v_fma(y, v_load_act(a->gamma, VN_F32, j, n), v_load_act(a->beta, VN_F32, j, n));
+        y = v_fma(y, v_load_act(a->gamma, VN_F32, j, n),
+                  v_load_act(a->beta, VN_F32, j, n));
         v_store_act(a->y, a->y_type, t * d + j, n, y);
     }
 }
@@ -59,11 +60,11 @@ static void k_gelu(const float *x, void *y, enum vn_dtype type, int64_t n) {
         v_store_act(y, type, i, n - i, v_gelu(v_load_act(x, VN_F32, i, n - i)));
 }
 
-/* ---- attention ------------------------------------------------------------------------ */
+/* ---- attention ------------------------------------------------------------------- */
 /* q and k of a head are transposed into scratch, [K, np], np positions filled up to whole
- * vectors, so that positions lie along the lanes: neither rotation, nor scores, nor softmax,
- * nor the product with v needs a sum across lanes. WIDE vectors of queries at a time get
- * their scores with all keys, s [np, WIDE vectors], and from them their outputs. */
+ * vectors, so that positions lie along the lanes: neither rotation, nor scores, nor
+ * softmax, nor the product with v needs a sum across lanes. WIDE vectors of queries at a
+ * time get their scores with all keys, s [np, WIDE vectors], and from them their output. */
 
 #define BLOCK (WIDE * LANES) /* queries */
 
@@ -116,8 +117,9 @@ static void rotate(const struct vn_cpu_head *h, int64_t np, float scale, float *
     }
 }
 
-/* to [ROWS] rows of nv vectors = sum over i < n of a_i[0..ROWS) b_i[nv vectors], times scale;
- * row r, vector v starts from 0 and takes i in order, so that neither ROWS nor nv matter. */
+/* to [ROWS] rows of nv vectors = sum over i < n of a_i[0..ROWS) b_i[nv vectors], times
+ * scale; row r, vector v starts from 0 and takes i in order, so that neither ROWS nor nv
+ * matter. */
 INLINE void outer_products(const float *a, int64_t a_step, const float *b, int64_t b_step,
                            int64_t n, const vf *scale, float *to, int64_t to_step,
                            const int nv) {
@@ -142,14 +144,15 @@ INLINE void outer_products(const float *a, int64_t a_step, const float *b, int64
             v_store(to + r * to_step + v * LANES, acc[r][v] * scale[v]);
 }
 
-/* s [np, nv vectors] = scores of nv vectors of queries, in units of log 2, with all keys. */
-INLINE void scores(const struct vn_cpu_head *h, const float *q, const float *k, int64_t np,
-                   float *s, const int nv) {
+/* s [np, nv vectors] = scores of nv vectors of queries with all keys, units of log 2. */
+INLINE void scores(const struct vn_cpu_head *h, const float *q, const float *k,
+                   int64_t np, float *s, const int nv) {
     vf one[WIDE];
     for (int v = 0; v < nv; v++)
         one[v] = v_set1(1);
     for (int64_t j = 0; j < h->n; j += ROWS)
-        outer_products(k + j, np, q, np, h->d_head, one, s + j * nv * LANES, nv * LANES, nv);
+        outer_products(k + j, np, q, np, h->d_head, one, s + j * nv * LANES, nv * LANES,
+                       nv);
 }
 
 /* Turns scores into exponentials of their distance to the query's largest; inverse [nv] =
@@ -175,14 +178,16 @@ INLINE void softmax(int64_t n, float *s, vf *inverse, const int nv) {
 }
 
 /* Writes t [k, nv vectors] as rows of queries q0 and up, those below n. */
-static void store_transposed(const struct vn_cpu_head *h, const float *t, int64_t q0, int nv) {
+static void store_transposed(const struct vn_cpu_head *h, const float *t, int64_t q0,
+                             int nv) {
     for (int v = 0; v < nv; v++) {
         int64_t left = h->n - q0 - v * LANES;
         for (int c = 0; c < h->d_head; c += LANES) {
             vf r[LANES];
 #pragma GCC unroll 16
             for (int i = 0; i < LANES; i++)
-                r[i] = c + i < h->d_head ? v_load(t + ((c + i) * nv + v) * LANES) : (vf){0};
+                r[i] =
+                    c + i < h->d_head ? v_load(t + ((c + i) * nv + v) * LANES) : (vf){0};
             v_transpose(r);
 #pragma GCC unroll 16
             for (int i = 0; i < LANES; i++)
@@ -199,8 +204,8 @@ struct attn_scratch {
 };
 
 /* nv vectors of queries from q0 on. */
-INLINE void attn_block(const struct vn_cpu_head *h, const struct attn_scratch *m, int64_t q0,
-                       const int nv) {
+INLINE void attn_block(const struct vn_cpu_head *h, const struct attn_scratch *m,
+                       int64_t q0, const int nv) {
     vf inverse[WIDE];
     scores(h, m->q + q0, m->k, m->np, m->s, nv);
     softmax(h->n, m->s, inverse, nv);
@@ -209,14 +214,12 @@ INLINE void attn_block(const struct vn_cpu_head *h, const struct attn_scratch *m
                        m->o + c * nv * LANES, nv * LANES, nv);
     store_transposed(h, m->o, q0, nv);
 }
-static __attribute__((noinline)) void attn_block_wide(const struct vn_cpu_head *h,
-                                                      const struct attn_scratch *m,
-                                                      int64_t q0) {
+static __attribute__((noinline)) void
+attn_block_wide(const struct vn_cpu_head *h, const struct attn_scratch *m, int64_t q0) {
     attn_block(h, m, q0, WIDE);
 }
-static __attribute__((noinline)) void attn_block_one(const struct vn_cpu_head *h,
-                                                     const struct attn_scratch *m,
-                                                     int64_t q0) {
+static __attribute__((noinline)) void
+attn_block_one(const struct vn_cpu_head *h, const struct attn_scratch *m, int64_t q0) {
     attn_block(h, m, q0, 1);
 }
 
@@ -242,7 +245,7 @@ static void k_attn(const struct vn_cpu_head *h) {
         attn_block_one(h, &m, q0);
 }
 
-/* ---- matrix product, where there is no oneDNN ------------------------------------------ */
+/* ---- matrix product, where there is no oneDNN ------------------------------------ */
 
 #define COLS (2 * LANES) /* of a panel: [n_in, COLS] */
 
@@ -269,27 +272,27 @@ INLINE void gemm_block(const float *x, const void *panel, enum vn_dtype type,
     }
 }
 
-static void k_gemm(const float *x, const void *panels, enum vn_dtype type, const float *bias,
-                   float *y, int64_t n_in, int64_t n_out) {
+static void k_gemm(const float *x, const void *panels, enum vn_dtype type,
+                   const float *bias, float *y, int64_t n_in, int64_t n_out) {
     size_t panel = (size_t)n_in * COLS * vn_dtype_size(type);
     for (int64_t c = 0; c < n_out; c += COLS) {
         const char *p = (const char *)panels + (size_t)(c / COLS) * panel;
         for (int r = 0; r < VN_CPU_ROWS; r += ROWS) {
             if (type == VN_F32)
-                gemm_block(x + r * n_in, p, VN_F32, bias + c, y + r * n_out + c, n_in, n_out,
-                           n_out - c);
+                gemm_block(x + r * n_in, p, VN_F32, bias + c, y + r * n_out + c, n_in,
+                           n_out, n_out - c);
             else
-                gemm_block(x + r * n_in, p, VN_BF16, bias + c, y + r * n_out + c, n_in, n_out,
-                           n_out - c);
+                gemm_block(x + r * n_in, p, VN_BF16, bias + c, y + r * n_out + c, n_in,
+                           n_out, n_out - c);
         }
     }
 }
 
 #define CPU_KERNELS(set) \
     { \
-        .name = (set), .gemm_cols = COLS, .norm = k_norm, .scale = k_scale, .attn = k_attn, \
-        .attn_scratch = k_attn_scratch, .finite = k_finite, .convert = k_convert, \
-        .gelu = k_gelu, .gemm = k_gemm \
+        .name = (set), .gemm_cols = COLS, .norm = k_norm, .scale = k_scale, \
+        .attn = k_attn, .attn_scratch = k_attn_scratch, .finite = k_finite, \
+        .convert = k_convert, .gelu = k_gelu, .gemm = k_gemm \
     }
 
 #endif

@@ -1,8 +1,8 @@
 /* cpu_linear.c - matrix products of our own, for builds and processors without oneDNN.
  *
- * Weights are packed into panels of a few vectors of columns, [n_in, gemm_cols] each, in the
- * activation type. A block of VN_CPU_ROWS rows, filled up with zero rows, is multiplied at a
- * time, every sum running once over n_in in order. */
+ * Weights are packed into panels of a few vectors of columns, [n_in, gemm_cols] each, in
+ * the activation type. A block of VN_CPU_ROWS rows, filled up with zero rows, is
+ * multiplied at a time, every sum running once over n_in in order. */
 #include "cpu.h"
 
 #include <stdlib.h>
@@ -23,10 +23,11 @@ static void own_matrix_free(struct vn_backend *b, struct vn_matrix *m) {
     free(m);
 }
 
-static int pack(const struct vn_cpu *c, struct vn_matrix *m, const struct vn_matrix_spec *s,
-                struct vn_error *err) {
+static int pack(const struct vn_cpu *c, struct vn_matrix *m,
+                const struct vn_matrix_spec *s, struct vn_error *err) {
     enum vn_dtype act = c->ref.base.act;
-    size_t cols = (size_t)c->k->gemm_cols, width = vn_round_up((size_t)m->n_out, cols), bytes;
+    size_t cols = (size_t)c->k->gemm_cols, width = vn_round_up((size_t)m->n_out, cols),
+           bytes;
     if (!vn_mul(width, (size_t)m->n_in, &bytes) ||
         !vn_mul(bytes, vn_dtype_size(act), &bytes))
         return vn_fail(err, VN_EFAIL, "cannot allocate a matrix of %lld x %lld",
@@ -43,7 +44,8 @@ static int pack(const struct vn_cpu *c, struct vn_matrix *m, const struct vn_mat
         int64_t panel = r / c->k->gemm_cols * m->n_in, col = r % c->k->gemm_cols;
         vn_cpu_weight_row(s, act, r, row);
         for (int64_t i = 0; i < m->n_in; i++)
-            vn_cpu_store(m->panels.data, act, (panel + i) * c->k->gemm_cols + col, row[i]);
+            vn_cpu_store(m->panels.data, act, (panel + i) * c->k->gemm_cols + col,
+                         row[i]);
         ((float *)(void *)m->bias.data)[r] = vn_cpu_bias(s, r);
     }
     free(row);
@@ -95,8 +97,7 @@ static void linear_item(void *ctx, int worker, int64_t item) {
     float *x = (float *)(void *)j->c->work[worker].data, *y = x + VN_CPU_ROWS * m->n_in;
     for (int64_t i = 0; i < rows * m->n_in; i++)
         x[i] = vn_cpu_load(j->a->x, act, t0 * m->n_in + i);
-    memset(x + rows * m->n_in, 0,
-           (size_t)((VN_CPU_ROWS - rows) * m->n_in) * sizeof *x);
+    memset(x + rows * m->n_in, 0, (size_t)((VN_CPU_ROWS - rows) * m->n_in) * sizeof *x);
     j->c->k->gemm(x, m->panels.data, act, (const float *)(const void *)m->bias.data, y,
                   m->n_in, m->n_out);
     epilogue(j, y, t0 * m->n_out, rows * m->n_out);

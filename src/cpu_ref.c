@@ -1,7 +1,7 @@
 /* cpu_ref.c - every operation as plain loops: the specification of backend.h.
  *
- * Values are read in their storage type, computed in double, and rounded once when they are
- * stored. Nothing here is fast; nothing here may be clever. */
+ * Values are read in their storage type, computed in double, and rounded once when they
+ * are stored. Nothing here is fast; nothing here may be clever. */
 #include "cpu.h"
 
 #include <math.h>
@@ -14,9 +14,10 @@ struct vn_matrix {
     float *bias;   /* [n_out] */
 };
 
-/* ---- memory and order --------------------------------------------------------------- */
+/* ---- memory and order ------------------------------------------------------------ */
 
-static int ref_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err) {
+static int ref_alloc(struct vn_backend *b, size_t bytes, void **out,
+                     struct vn_error *err) {
     (void)b;
     *out = NULL;
     if (bytes <= SIZE_MAX - VN_ALIGN)
@@ -54,9 +55,10 @@ static void ref_close(struct vn_backend *b) {
     free(c);
 }
 
-/* ---- embed -------------------------------------------------------------------------- */
+/* ---- embed ----------------------------------------------------------------------- */
 
-double vn_cpu_embed_scale(const struct vn_seqs *s, const struct vn_embed_args *a, int64_t b) {
+double vn_cpu_embed_scale(const struct vn_seqs *s, const struct vn_embed_args *a,
+                          int64_t b) {
     if (a->mask_token < 0)
         return 1;
     int64_t masks = 0, n = s->host[b + 1] - s->host[b];
@@ -81,7 +83,7 @@ static int ref_embed(struct vn_backend *be, const struct vn_seqs *s,
     return VN_OK;
 }
 
-/* ---- norm --------------------------------------------------------------------------- */
+/* ---- norm ------------------------------------------------------------------------ */
 
 static int ref_norm(struct vn_backend *be, const struct vn_norm_args *a,
                     struct vn_error *err) {
@@ -105,7 +107,7 @@ static int ref_norm(struct vn_backend *be, const struct vn_norm_args *a,
     return VN_OK;
 }
 
-/* ---- linear ------------------------------------------------------------------------- */
+/* ---- linear ---------------------------------------------------------------------- */
 
 void vn_cpu_weight_row(const struct vn_matrix_spec *s, enum vn_dtype act, int64_t r,
                        float *row) {
@@ -178,11 +180,11 @@ static int ref_linear(struct vn_backend *b, const struct vn_linear_args *a,
     return VN_OK;
 }
 
-/* ---- attn --------------------------------------------------------------------------- */
+/* ---- attn ------------------------------------------------------------------------ */
 
 /* Row of a head at position p, rotated if there are tables, in double. */
-static void ref_rope(const struct vn_attn_args *a, enum vn_dtype act, int64_t at, int64_t p,
-                     double *out) {
+static void ref_rope(const struct vn_attn_args *a, enum vn_dtype act, int64_t at,
+                     int64_t p, double *out) {
     int k = a->d_head, half = k / 2;
     for (int i = 0; i < k; i++)
         out[i] = vn_cpu_load(a->qkv, act, at + i);
@@ -236,12 +238,12 @@ static int ref_attn(struct vn_backend *be, const struct vn_seqs *s,
     double *q = (double *)(void *)c->scratch.data;
     for (int64_t b = 0; b < s->n_seq; b++)
         for (int h = 0; h < a->n_heads; h++)
-            ref_attn_head(a, be->act, s->host[b], s->host[b + 1] - s->host[b], h, q, q + k,
-                          q + k + n * k);
+            ref_attn_head(a, be->act, s->host[b], s->host[b + 1] - s->host[b], h, q,
+                          q + k, q + k + n * k);
     return VN_OK;
 }
 
-/* ---- pool, finite, convert ---------------------------------------------------------- */
+/* ---- pool, finite, convert ------------------------------------------------------- */
 
 static int ref_pool(struct vn_backend *be, const struct vn_seqs *s,
                     const struct vn_pool_args *a, struct vn_error *err) {
@@ -270,8 +272,8 @@ static int ref_finite(struct vn_backend *be, const struct vn_seqs *s, const floa
     return VN_OK;
 }
 
-static int ref_convert(struct vn_backend *be, const float *x, void *y, enum vn_dtype y_type,
-                       int64_t n, struct vn_error *err) {
+static int ref_convert(struct vn_backend *be, const float *x, void *y,
+                       enum vn_dtype y_type, int64_t n, struct vn_error *err) {
     (void)be;
     (void)err;
     for (int64_t i = 0; i < n; i++)
@@ -279,7 +281,7 @@ static int ref_convert(struct vn_backend *be, const float *x, void *y, enum vn_d
     return VN_OK;
 }
 
-/* ---- the table ---------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------- */
 
 static const struct vn_backend_ops ref_ops = {
     .name = "cpu-reference",
@@ -303,8 +305,8 @@ static const struct vn_backend_ops ref_ops = {
 
 int vn_cpu_ref_init(struct vn_cpu_ref *c, enum vn_dtype act, struct vn_error *err) {
     if (act != VN_F32 && act != VN_BF16 && act != VN_F16)
-        return vn_fail(err, VN_EINCOMPAT, "activations of type %d: expected f32, bf16 or f16",
-                       (int)act);
+        return vn_fail(err, VN_EINCOMPAT,
+                       "activations of type %d: expected f32, bf16 or f16", (int)act);
     c->base.ops = ref_ops;
     c->base.act = act;
     strcpy(c->base.device, "cpu (reference)");

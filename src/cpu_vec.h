@@ -105,7 +105,7 @@ INLINE vf v_max(vf a, vf b) {
 INLINE float v_hsum(vf v) {
     return (v[0] + v[1]) + (v[2] + v[3]);
 }
-INLINE vf v_round(vf x) { /* for |x| < 2^22 */
+INLINE vf v_round(vf x) {            /* for |x| < 2^22 */
     const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds */
     return x + magic - magic;
 }
@@ -128,7 +128,7 @@ typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vhu __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
-/* ---- loads and stores; `n` of LANES elements where there is one ----------------------- */
+/* ---- loads and stores; `n` of LANES elements where there is one ------------------ */
 
 INLINE vf v_set1(float x) {
     return x - (vf){0};
@@ -193,10 +193,10 @@ INLINE vf v_keep(vf v, int64_t n) {
     return (vf)((vi)v & (lane < (int32_t)n));
 }
 
-/* ---- functions ------------------------------------------------------------------------ */
+/* ---- functions ------------------------------------------------------------------- */
 
-/* 2^x for x <= 0, relative error below 1e-7; 0 where it is below 2^-126 or nearly; NaN stays
- * NaN. */
+/* 2^x for x <= 0, relative error below 1e-7; 0 where it is below 2^-126 or nearly; NaN
+ * stays NaN. */
 INLINE vf v_exp2(vf x) {
     vf n = v_round(x), f = x - n;
     vf p = v_set1(1.5353598e-4f);
@@ -208,8 +208,9 @@ INLINE vf v_exp2(vf x) {
     return v_ldexp(v_fma(p, f, v_set1(1.0f)), n);
 }
 
-/* x Phi(x), Phi(-a) = exp(-a^2 / 2) R(a) with R a polynomial in 1 / (1 + 0.225 a); absolute
- * error below 3e-7, and below 1e-6 of the value where x > -3. NaN for NaN and infinity. */
+/* x Phi(x), Phi(-a) = exp(-a^2 / 2) R(a) with R a polynomial in 1 / (1 + 0.225 a);
+ * absolute error below 3e-7, and below 1e-6 of the value where x > -3. NaN for NaN and
+ * infinity. */
 INLINE vf v_gelu(vf x) {
     vf a = (vf)((vu)x & 0x7fffffffu);
     vf t = 1.0f / v_fma(a, v_set1(0.225f), v_set1(1.0f));

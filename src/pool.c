@@ -1,6 +1,7 @@
 #include "pool.h"
 
-#define COLUMNS 64 /* summed side by side: the order within a column is the contract's */
+#define COLUMNS 64 /* summed side by side: the order within a column is the contract's \
+                    */
 
 const char *const vn_pool_names[] = {"none", "mean", "mean-all", "cls", "max", NULL};
 
@@ -35,7 +36,8 @@ static void mean_columns(const float *x, int64_t n, int64_t d, int w, float *out
         out[j] = total[j] / (float)n;
 }
 
-void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d, float *out) {
+void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d,
+                  float *out) {
     int64_t from, to;
     vn_pool_range(pool, n, &from, &to);
     x += from * d;

@@ -9,7 +9,7 @@
 #include "check.h"
 #include "cpu.h"
 
-/* ---- things that must not fail in a test ----------------------------------------------- */
+/* ---- things that must not fail in a test ----------------------------------------- */
 
 static void must(int rc, const struct vn_error *err) {
     if (rc) {
@@ -39,7 +39,7 @@ static float *rnd_array(int64_t n, float scale) {
     return p;
 }
 
-/* ---- device buffers with guard bands --------------------------------------------------- */
+/* ---- device buffers with guard bands --------------------------------------------- */
 
 #define GUARD 256 /* bytes on either side: a multiple of VN_ALIGN */
 
@@ -70,7 +70,7 @@ static struct dbuf dnew(struct vn_backend *b, const void *data, size_t bytes) {
     return d;
 }
 
-/* Copies the data out (if wanted), checks both guards, frees. False: a guard was touched. */
+/* Copies the data out (if wanted), frees. False: a guard was touched. */
 static bool dend(struct vn_backend *b, struct dbuf d, void *data) {
     struct vn_error err;
     uint8_t *host = need(d.bytes + 2 * GUARD, 1);
@@ -101,7 +101,8 @@ static struct dbuf dnew_act(struct vn_backend *b, const float *x, enum vn_dtype 
     free(p);
     return d;
 }
-static bool dend_act(struct vn_backend *b, struct dbuf d, enum vn_dtype type, float *out) {
+static bool dend_act(struct vn_backend *b, struct dbuf d, enum vn_dtype type,
+                     float *out) {
     void *p = need(d.bytes, 1);
     bool clean = dend(b, d, p);
     for (size_t i = 0; i < d.bytes / vn_dtype_size(type); i++)
@@ -110,7 +111,7 @@ static bool dend_act(struct vn_backend *b, struct dbuf d, enum vn_dtype type, fl
     return clean;
 }
 
-/* ---- packed batches -------------------------------------------------------------------- */
+/* ---- packed batches -------------------------------------------------------------- */
 
 #define MAX_SEQ 64
 
@@ -150,10 +151,11 @@ static bool batch_end(struct vn_backend *b, struct batch *l) {
     return dend(b, l->device, NULL);
 }
 
-/* ---- operations on host arrays: true when no guard was touched -------------------------- */
+/* ---- operations on host arrays: true when no guard was touched ------------------- */
 
-static bool run_embed(struct vn_backend *b, const struct layout *l, const uint16_t *tokens,
-                      const float *table, int64_t v, int64_t d, int mask, float *out) {
+static bool run_embed(struct vn_backend *b, const struct layout *l,
+                      const uint16_t *tokens, const float *table, int64_t v, int64_t d,
+                      int mask, float *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);
@@ -174,8 +176,9 @@ static bool run_norm(struct vn_backend *b, const float *x, const float *gamma,
     struct dbuf dg = dnew(b, gamma, (size_t)d * sizeof *gamma);
     struct dbuf db = dnew(b, beta, (size_t)d * sizeof *beta);
     struct dbuf dy = dnew(b, NULL, (size_t)(n * d) * vn_dtype_size(type));
-    const struct vn_norm_args a = {dptr(&dx), dptr(&dg), dptr(&db),
-                                   in_place ? dptr(&dx) : dptr(&dy), type, n, d, 1e-5f};
+    const struct vn_norm_args a = {
+        dptr(&dx), dptr(&dg), dptr(&db), in_place ? dptr(&dx) : dptr(&dy),
+        type,      n,         d,         1e-5f};
     must(b->ops.norm(b, &a, &err), &err);
     bool clean = dend(b, dg, NULL) & dend(b, db, NULL);
     return clean & dend_act(b, in_place ? dx : dy, type, out) &
@@ -193,13 +196,16 @@ struct weights {
 static struct vn_matrix *make_matrix(struct vn_backend *b, const struct weights *w) {
     struct vn_error err;
     struct vn_matrix *m;
-    struct vn_matrix_spec s = {.type = w->type, .n_parts = w->n_parts, .n_out = w->n_out,
-                               .n_in = w->n_in, .epilogue = w->epilogue};
+    struct vn_matrix_spec s = {.type = w->type,
+                               .n_parts = w->n_parts,
+                               .n_out = w->n_out,
+                               .n_in = w->n_in,
+                               .epilogue = w->epilogue};
     int64_t rows = w->n_out / w->n_parts;
     void *parts[6] = {NULL};
     for (int i = 0; i < w->n_parts; i++) {
-        s.weight[i] = parts[i] = to_type(w->weight + i * rows * w->n_in, w->type,
-                                         rows * w->n_in);
+        s.weight[i] = parts[i] =
+            to_type(w->weight + i * rows * w->n_in, w->type, rows * w->n_in);
         s.bias[i] = parts[3 + i] = to_type(w->bias + i * rows, w->type, rows);
     }
     must(b->ops.matrix_new(b, &s, &m, &err), &err);
@@ -222,13 +228,14 @@ static bool run_linear(struct vn_backend *b, const struct vn_matrix *m,
 }
 
 /* qkv [T, 3, H, K]; theta 0: no rope. out [T, H, K] */
-static bool run_attn(struct vn_backend *b, const struct layout *l, const float *qkv, int heads,
-                     int k, float theta, float *out) {
+static bool run_attn(struct vn_backend *b, const struct layout *l, const float *qkv,
+                     int heads, int k, float theta, float *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);
     int64_t n = s.seqs.n_tok, half = k / 2, rows = s.seqs.max_len ? s.seqs.max_len : 1;
-    float *c = need((size_t)(rows * half), sizeof *c), *sn = need((size_t)(rows * half), 4);
+    float *c = need((size_t)(rows * half), sizeof *c),
+          *sn = need((size_t)(rows * half), 4);
     for (int64_t i = 0; i < rows * half; i++) {
         double angle = (double)(i / half) * pow(theta, -2.0 * (double)(i % half) / k);
         c[i] = (float)cos(angle);
@@ -238,8 +245,12 @@ static bool run_attn(struct vn_backend *b, const struct layout *l, const float *
     struct dbuf dout = dnew(b, NULL, (size_t)(n * heads * k) * vn_dtype_size(b->act));
     struct dbuf dc = dnew(b, c, (size_t)(rows * half) * sizeof *c);
     struct dbuf ds = dnew(b, sn, (size_t)(rows * half) * sizeof *sn);
-    const struct vn_attn_args a = {dptr(&dq), dptr(&dout), theta != 0 ? dptr(&dc) : NULL,
-                                   theta != 0 ? dptr(&ds) : NULL, heads, k};
+    const struct vn_attn_args a = {dptr(&dq),
+                                   dptr(&dout),
+                                   theta != 0 ? dptr(&dc) : NULL,
+                                   theta != 0 ? dptr(&ds) : NULL,
+                                   heads,
+                                   k};
     must(b->ops.attn(b, &s.seqs, &a, &err), &err);
     free(c);
     free(sn);
@@ -247,8 +258,8 @@ static bool run_attn(struct vn_backend *b, const struct layout *l, const float *
     return clean & dend_act(b, dout, b->act, out) & batch_end(b, &s);
 }
 
-static bool run_pool(struct vn_backend *b, const struct layout *l, const float *x, int64_t d,
-                     enum vn_pooling pool, float *out) {
+static bool run_pool(struct vn_backend *b, const struct layout *l, const float *x,
+                     int64_t d, enum vn_pooling pool, float *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);
@@ -259,8 +270,8 @@ static bool run_pool(struct vn_backend *b, const struct layout *l, const float *
     return dend(b, dx, NULL) & dend(b, dout, out) & batch_end(b, &s);
 }
 
-static bool run_finite(struct vn_backend *b, const struct layout *l, const float *x, int64_t d,
-                       uint8_t *out) {
+static bool run_finite(struct vn_backend *b, const struct layout *l, const float *x,
+                       int64_t d, uint8_t *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);
@@ -270,8 +281,8 @@ static bool run_finite(struct vn_backend *b, const struct layout *l, const float
     return dend(b, dx, NULL) & dend(b, dout, out) & batch_end(b, &s);
 }
 
-static bool run_convert(struct vn_backend *b, const float *x, int64_t n, enum vn_dtype type,
-                        void *out) {
+static bool run_convert(struct vn_backend *b, const float *x, int64_t n,
+                        enum vn_dtype type, void *out) {
     struct vn_error err;
     struct dbuf dx = dnew(b, x, (size_t)n * sizeof *x);
     struct dbuf dy = dnew(b, NULL, (size_t)n * vn_dtype_size(type));

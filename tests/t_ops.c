@@ -7,28 +7,25 @@
 
 #include <time.h>
 
-/* ---- backends: a new one is one more row ---------------------------------------------- */
+/* ---- backends: a new one is one more row ----------------------------------------- */
 
 struct subject {
     const char *name;
-    const char *device; /* for vn_backend_open, or NULL for a choice of the cpu's parts: */
+    const char *device; /* for vn_backend_open, or NULL: parts of the cpu, chosen by */
     int kernels;        /* index of vn_cpu_kernels_at */
     bool dnnl;
     int threads;
 };
 
 static const struct subject subjects[] = {
-    {"cpu", "cpu", 0, true, 2},
-    {"cpu-1-thread", "cpu", 0, true, 1},
-    {"cpu-own-0", NULL, 0, false, 2},
-    {"cpu-own-1", NULL, 1, false, 2},
-    {"cpu-own-2", NULL, 2, false, 2},
-    {"cuda", "cuda", 0, false, 1},
+    {"cpu", "cpu", 0, true, 2},       {"cpu-1-thread", "cpu", 0, true, 1},
+    {"cpu-own-0", NULL, 0, false, 2}, {"cpu-own-1", NULL, 1, false, 2},
+    {"cpu-own-2", NULL, 2, false, 2}, {"cuda", "cuda", 0, false, 1},
 };
 #define N_SUBJECTS ((int)(sizeof subjects / sizeof *subjects))
 
-static int open_subject(const struct subject *s, enum vn_dtype act, struct vn_backend **out,
-                        struct vn_error *err) {
+static int open_subject(const struct subject *s, enum vn_dtype act,
+                        struct vn_backend **out, struct vn_error *err) {
     const struct vn_backend_options o = {s->device, act, s->threads};
     *out = NULL;
     if (s->device)
@@ -46,7 +43,7 @@ static const char *act_name(void) {
     return act == VN_F32 ? "f32" : act == VN_BF16 ? "bf16" : "f16";
 }
 
-/* ---- which are here ------------------------------------------------------------------- */
+/* ---- which are here -------------------------------------------------------------- */
 
 static int opening, opened[N_SUBJECTS]; /* statuses */
 static void opens(void) {
@@ -57,14 +54,15 @@ static void opens(void) {
     CHECK_INT(opened[opening], half_on_cpu ? VN_EINCOMPAT : VN_OK);
 }
 
-/* ---- verdicts: one line per operation, precision and backend ---------------------------- */
+/* ---- verdicts: one line per operation, precision and backend --------------------- */
 
 static int failures[N_SUBJECTS];
 
-static void complain(int i, const char *what, const char *where, double is, double limit) {
+static void complain(int i, const char *what, const char *where, double is,
+                     double limit) {
     if (failures[i]++ < 5)
-        printf("# %s %s: %s is %.3g, limit %.3g (%s)\n", subjects[i].name, act_name(), what,
-               is, limit, where);
+        printf("# %s %s: %s is %.3g, limit %.3g (%s)\n", subjects[i].name, act_name(),
+               what, is, limit, where);
 }
 
 static int verdict_of;
@@ -76,7 +74,8 @@ static void verdicts(const char *op) {
         char name[96];
         if (!open_now[verdict_of])
             continue;
-        snprintf(name, sizeof name, "%s %s %s", op, act_name(), subjects[verdict_of].name);
+        snprintf(name, sizeof name, "%s %s %s", op, act_name(),
+                 subjects[verdict_of].name);
         check_run(name, verdict);
         failures[verdict_of] = 0;
     }
@@ -85,9 +84,9 @@ static void verdicts(const char *op) {
     for (int i = 0; i < N_SUBJECTS; i++) \
         if (open_now[i])
 
-/* Relative L2 over everything, and of the worst of `rows` rows against ten times as much. */
-static void compare(int i, const char *where, bool clean, const float *is, const float *want,
-                    int64_t rows, int64_t d, double limit) {
+/* Relative L2 over everything, and of the worst of `rows` rows, ten times as much. */
+static void compare(int i, const char *where, bool clean, const float *is,
+                    const float *want, int64_t rows, int64_t d, double limit) {
     double sq = 0, ref = 0, worst = 0;
     for (int64_t r = 0; r < rows; r++) {
         double row_sq = 0, row_ref = 0;
@@ -108,8 +107,8 @@ static void compare(int i, const char *where, bool clean, const float *is, const
     if (!(worst <= 10 * limit))
         complain(i, "worst row", where, worst, 10 * limit);
 }
-static void equal(int i, const char *what, const char *where, const void *a, const void *b,
-                  size_t bytes) {
+static void equal(int i, const char *what, const char *where, const void *a,
+                  const void *b, size_t bytes) {
     if (bytes && memcmp(a, b, bytes) != 0)
         complain(i, what, where, 1, 0);
 }
@@ -117,11 +116,18 @@ static double by_type(double f32, double bf16, double f16) {
     return act == VN_F32 ? f32 : act == VN_BF16 ? bf16 : f16;
 }
 
-/* ---- shapes ------------------------------------------------------------------------------ */
+/* ---- shapes ---------------------------------------------------------------------- */
 
 static const struct layout layouts[] = {
-    {1, {1}},   {1, {2}},   {1, {31}},  {1, {33}}, {1, {65}},
-    {1, {170}}, {3, {0, 0, 0}}, {6, {0, 5, 0, 33, 1, 0}}, {7, {17, 2, 170, 64, 0, 99, 16}},
+    {1, {1}},
+    {1, {2}},
+    {1, {31}},
+    {1, {33}},
+    {1, {65}},
+    {1, {170}},
+    {3, {0, 0, 0}},
+    {6, {0, 5, 0, 33, 1, 0}},
+    {7, {17, 2, 170, 64, 0, 99, 16}},
 };
 #define N_LAYOUTS ((int)(sizeof layouts / sizeof *layouts))
 static const struct layout long_layouts[] = {{1, {1024}}, {2, {3000, 7}}};
@@ -134,7 +140,7 @@ static const char *layout_name(const struct layout *l) {
     return s;
 }
 
-/* ---- accuracy ---------------------------------------------------------------------------- */
+/* ---- accuracy -------------------------------------------------------------------- */
 
 static void embed(void) {
     const int64_t widths[] = {1, 24, 320, 333}, vocab = 33;
@@ -151,8 +157,8 @@ static void embed(void) {
                 tokens[0] = 5;
             run_embed(reference, &layouts[l], tokens, table, vocab, d, mask, want);
             FOR_EACH(i) {
-                bool ok = run_embed(open_now[i], &layouts[l], tokens, table, vocab, d, mask,
-                                    is);
+                bool ok = run_embed(open_now[i], &layouts[l], tokens, table, vocab, d,
+                                    mask, is);
                 compare(i, layout_name(&layouts[l]), ok, is, want, n, d, 1e-7);
             }
             free(table), free(tokens), free(want), free(is);
@@ -173,7 +179,8 @@ static void norm(void) {
             enum vn_dtype type = kind == 2 ? act : VN_F32;
             run_norm(reference, x, gamma, beta, n, d, type, false, want);
             FOR_EACH(i) {
-                bool ok = run_norm(open_now[i], x, gamma, beta, n, d, type, kind == 1, is);
+                bool ok =
+                    run_norm(open_now[i], x, gamma, beta, n, d, type, kind == 1, is);
                 compare(i, kind == 1 ? "in place" : "out of place", ok, is, want, n, d,
                         type == VN_F32 ? 5e-7 : by_type(5e-7, 1e-3, 1e-4));
             }
@@ -185,7 +192,10 @@ static void norm(void) {
 
 static struct weights make_weights(int64_t n_out, int64_t n_in, int n_parts,
                                    enum vn_dtype type, enum vn_epilogue epilogue) {
-    struct weights w = {.n_out = n_out, .n_in = n_in, .n_parts = n_parts, .type = type,
+    struct weights w = {.n_out = n_out,
+                        .n_in = n_in,
+                        .n_parts = n_parts,
+                        .type = type,
                         .epilogue = epilogue};
     w.weight = rnd_array(n_out * n_in, 3.0f / sqrtf((float)n_in));
     w.bias = rnd_array(n_out, 0.5f);
@@ -202,15 +212,18 @@ static void linear(void) {
         int n_parts;
         enum vn_dtype type;
     } cases[] = {
-        {0, 32, 32, 1, VN_F32},     {1, 96, 32, 3, VN_F32},      {31, 37, 19, 1, VN_F16},
-        {33, 20, 80, 1, VN_BF16},   {65, 320, 320, 1, VN_F32},   {170, 960, 320, 3, VN_F32},
-        {64, 1280, 320, 1, VN_F16}, {129, 320, 1280, 1, VN_F32}, {3, 1, 1, 1, VN_F32},
-        {100, 640, 2560, 1, VN_F32},
+        {0, 32, 32, 1, VN_F32},     {1, 96, 32, 3, VN_F32},
+        {31, 37, 19, 1, VN_F16},    {33, 20, 80, 1, VN_BF16},
+        {65, 320, 320, 1, VN_F32},  {170, 960, 320, 3, VN_F32},
+        {64, 1280, 320, 1, VN_F16}, {129, 320, 1280, 1, VN_F32},
+        {3, 1, 1, 1, VN_F32},       {100, 640, 2560, 1, VN_F32},
     };
     for (int k = 0; k < (int)(sizeof cases / sizeof *cases) * 3; k++) {
-        int64_t n = cases[k / 3].n_tok, n_out = cases[k / 3].n_out, n_in = cases[k / 3].n_in;
+        int64_t n = cases[k / 3].n_tok, n_out = cases[k / 3].n_out,
+                n_in = cases[k / 3].n_in;
         enum vn_epilogue e = (enum vn_epilogue)(k % 3);
-        struct weights w = make_weights(n_out, n_in, cases[k / 3].n_parts, cases[k / 3].type, e);
+        struct weights w =
+            make_weights(n_out, n_in, cases[k / 3].n_parts, cases[k / 3].type, e);
         float *x = rnd_array(n * n_in, 1), *y = rnd_array(n * n_out, 1);
         float *want = need((size_t)(n * n_out), 4), *is = need((size_t)(n * n_out), 4);
         struct vn_matrix *m = make_matrix(reference, &w);
@@ -241,7 +254,8 @@ static void attn_case(const struct layout *l, int heads, int k, float theta, flo
     run_attn(reference, l, qkv, heads, k, theta, want);
     FOR_EACH(i) {
         char where[200];
-        snprintf(where, sizeof where, "%d heads of %d, lengths %s", heads, k, layout_name(l));
+        snprintf(where, sizeof where, "%d heads of %d, lengths %s", heads, k,
+                 layout_name(l));
         bool ok = run_attn(open_now[i], l, qkv, heads, k, theta, is);
         compare(i, where, ok, is, want, n, d, by_type(1.5e-6, 5e-3, 1e-3));
     }
@@ -260,7 +274,7 @@ static void attn(void) {
     verdicts("attn");
 }
 
-/* ---- exactness: same bits as the reference -------------------------------------------- */
+/* ---- exactness: same bits as the reference --------------------------------------- */
 
 static void pool(void) {
     const int64_t widths[] = {1, 24, 320, 333};
@@ -269,12 +283,14 @@ static void pool(void) {
         int64_t n = layout_tokens(l), d = widths[k % 4];
         enum vn_pooling p = (enum vn_pooling)(VN_POOL_MEAN + k / 4 % 4);
         float *x = rnd_array(n * d, 1);
-        float *want = need((size_t)(l->n_seq * d), 4), *is = need((size_t)(l->n_seq * d), 4);
+        float *want = need((size_t)(l->n_seq * d), 4),
+              *is = need((size_t)(l->n_seq * d), 4);
         run_pool(reference, l, x, d, p, want);
         FOR_EACH(i) {
             if (!run_pool(open_now[i], l, x, d, p, is))
                 complain(i, "guard bands touched", layout_name(l), 1, 0);
-            equal(i, vn_pool_name(p), layout_name(l), is, want, (size_t)(l->n_seq * d) * 4);
+            equal(i, vn_pool_name(p), layout_name(l), is, want,
+                  (size_t)(l->n_seq * d) * 4);
         }
         free(x), free(want), free(is);
     }
@@ -339,17 +355,20 @@ static void convert(void) {
     verdicts("convert");
 }
 
-/* ---- batch invariance: bit for bit ------------------------------------------------------ */
+/* ---- batch invariance: bit for bit ----------------------------------------------- */
 
 /* Rows alone, at other positions and among others. */
 static void linear_invariance(void) {
-    const int64_t sizes[][2] = {{960, 320}, {320, 1280}, {37, 19}, {1280, 320}, {640, 640}};
+    const int64_t sizes[][2] = {
+        {960, 320}, {320, 1280}, {37, 19}, {1280, 320}, {640, 640}};
     const int64_t total = 200, at[] = {0, 1, 62, 63, 64, 65, 127, 199};
     for (int k = 0; k < 15; k++) {
         int64_t n_out = sizes[k / 3][0], n_in = sizes[k / 3][1];
-        struct weights w = make_weights(n_out, n_in, 1, VN_F32, (enum vn_epilogue)(k % 3));
+        struct weights w =
+            make_weights(n_out, n_in, 1, VN_F32, (enum vn_epilogue)(k % 3));
         float *x = rnd_array(total * n_in, 1), *y = rnd_array(total * n_out, 1);
-        float *all = need((size_t)(total * n_out), 4), *some = need((size_t)(total * n_out), 4);
+        float *all = need((size_t)(total * n_out), 4),
+              *some = need((size_t)(total * n_out), 4);
         FOR_EACH(i) {
             struct vn_matrix *m = make_matrix(open_now[i], &w);
             memcpy(all, y, (size_t)(total * n_out) * 4);
@@ -360,8 +379,8 @@ static void linear_invariance(void) {
                         continue;
                     memcpy(some, y + at[p] * n_out, (size_t)(n * n_out) * 4);
                     run_linear(open_now[i], m, &w, x + at[p] * n_in, n, some);
-                    equal(i, "rows depend on the batch", "linear", some, all + at[p] * n_out,
-                          (size_t)(n * n_out) * 4);
+                    equal(i, "rows depend on the batch", "linear", some,
+                          all + at[p] * n_out, (size_t)(n * n_out) * 4);
                 }
             }
             open_now[i]->ops.matrix_free(open_now[i], m);
@@ -387,9 +406,10 @@ static void attn_invariance(void) {
                 const struct layout one = {1, {l->len[s]}}, big = {1, {400}};
                 if (s == 3) /* scratch memory grows and is used by someone else */
                     run_attn(open_now[i], &big, longer, heads, sizes[k], 10000, sink);
-                run_attn(open_now[i], &one, qkv + t * 3 * d, heads, sizes[k], 10000, some);
-                equal(i, "a sequence depends on its neighbours", "attn", some, all + t * d,
-                      (size_t)(l->len[s] * d) * 4);
+                run_attn(open_now[i], &one, qkv + t * 3 * d, heads, sizes[k], 10000,
+                         some);
+                equal(i, "a sequence depends on its neighbours", "attn", some,
+                      all + t * d, (size_t)(l->len[s] * d) * 4);
             }
         }
         free(qkv), free(all), free(some), free(longer), free(sink);
@@ -405,7 +425,8 @@ static void norm_invariance(void) {
         run_norm(open_now[i], x, g, b, n, d, act, false, all);
         for (int64_t t = 0; t < n; t += 9) {
             run_norm(open_now[i], x + t * d, g, b, 1, d, act, false, some);
-            equal(i, "a row depends on the batch", "norm", some, all + t * d, (size_t)d * 4);
+            equal(i, "a row depends on the batch", "norm", some, all + t * d,
+                  (size_t)d * 4);
         }
     }
     free(x), free(g), free(b), free(all), free(some);
@@ -437,7 +458,7 @@ static void threads(void) {
     verdicts("threads");
 }
 
-/* ---- speed ------------------------------------------------------------------------------ */
+/* ---- speed ----------------------------------------------------------------------- */
 
 static double seconds(void) {
     struct timespec t;
@@ -496,8 +517,8 @@ static void perf_linear(const char *subject, const char *what, int64_t n, int64_
     struct vn_linear_args a = {dptr(&dx), m, dptr(&dy), n, e};
     double t = fastest(time_linear, &a), flop = 2.0 * (double)n * (double)(n_out * n_in);
     printf("%-13s %-4s %-9s %5lld x %5lld x %5lld  %8.1f GFLOP/s %9.1f us\n", subject,
-           act_name(), what, (long long)n, (long long)n_out, (long long)n_in, flop / t / 1e9,
-           t * 1e6);
+           act_name(), what, (long long)n, (long long)n_out, (long long)n_in,
+           flop / t / 1e9, t * 1e6);
     dend(timed, dx, NULL);
     dend(timed, dy, NULL);
     timed->ops.matrix_free(timed, m);
@@ -512,12 +533,15 @@ static void perf_attn(const char *subject, int64_t len, int64_t n_seq, int heads
         l.len[i] = (int)len;
     batch_begin(timed, &l, &s);
     float *x = rnd_array(n * 3 * d, 1), *rope = rnd_array(len * k, 1);
-    struct dbuf dq = dnew_act(timed, x, act, n * 3 * d), dr = dnew(timed, rope, (size_t)(len * k) * 4);
+    struct dbuf dq = dnew_act(timed, x, act, n * 3 * d),
+                dr = dnew(timed, rope, (size_t)(len * k) * 4);
     struct dbuf dout = dnew(timed, NULL, (size_t)(n * d) * 4);
-    struct attn_run r = {&s.seqs, {dptr(&dq), dptr(&dout), dptr(&dr), dptr(&dr), heads, k}};
+    struct attn_run r = {&s.seqs,
+                         {dptr(&dq), dptr(&dout), dptr(&dr), dptr(&dr), heads, k}};
     double t = fastest(time_attn, &r), flop = 4.0 * (double)(n * len) * (double)d;
-    printf("%-13s %-4s attn      %3lld of %4lld, %2d x %3d    %8.1f GFLOP/s %9.1f us\n", subject,
-           act_name(), (long long)n_seq, (long long)len, heads, k, flop / t / 1e9, t * 1e6);
+    printf("%-13s %-4s attn      %3lld of %4lld, %2d x %3d    %8.1f GFLOP/s %9.1f us\n",
+           subject, act_name(), (long long)n_seq, (long long)len, heads, k,
+           flop / t / 1e9, t * 1e6);
     dend(timed, dq, NULL);
     dend(timed, dr, NULL);
     dend(timed, dout, NULL);
@@ -529,11 +553,12 @@ static void perf_norm(const char *subject, int64_t n, int64_t d) {
     float *x = rnd_array(n * d, 1);
     struct dbuf dx = dnew(timed, x, (size_t)(n * d) * 4);
     struct dbuf dy = dnew(timed, NULL, (size_t)(n * d) * 4);
-    struct vn_norm_args a = {dptr(&dx), dptr(&dx), dptr(&dx), dptr(&dy), act, n, d, 1e-5f};
+    struct vn_norm_args a = {dptr(&dx), dptr(&dx), dptr(&dx), dptr(&dy),
+                             act,       n,         d,         1e-5f};
     double t = fastest(time_norm, &a);
     double bytes = (double)(n * d) * (double)(4 + vn_dtype_size(act));
-    printf("%-13s %-4s norm      %5lld x %5lld          %8.1f GB/s    %9.1f us\n", subject,
-           act_name(), (long long)n, (long long)d, bytes / t / 1e9, t * 1e6);
+    printf("%-13s %-4s norm      %5lld x %5lld          %8.1f GB/s    %9.1f us\n",
+           subject, act_name(), (long long)n, (long long)d, bytes / t / 1e9, t * 1e6);
     dend(timed, dx, NULL);
     dend(timed, dy, NULL);
     free(x);

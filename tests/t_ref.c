@@ -1,5 +1,5 @@
 /* t_ref.c - the reference itself, against formulas written again from their definitions:
- * whole matrices in double, complex rotation, erf and exp of libm, masks counted by hand. */
+ * whole matrices in double, complex rotation, integrals, masks counted by hand. */
 #include <complex.h>
 
 #include "ops.h"
@@ -22,17 +22,17 @@ static void near(const char *what, double is, double want, double limit) {
     }
 }
 
-/* ---- pooling ---------------------------------------------------------------------------- */
+/* ---- pooling --------------------------------------------------------------------- */
 
 static void pool_range(void) {
     static const struct {
         enum vn_pooling pool;
         int64_t n, from, to;
     } cases[] = {
-        {VN_POOL_MEAN, 1, 0, 1},     {VN_POOL_MEAN, 2, 0, 2},  {VN_POOL_MEAN, 3, 1, 2},
-        {VN_POOL_MEAN, 170, 1, 169}, {VN_POOL_MAX, 2, 0, 2},   {VN_POOL_MAX, 10, 1, 9},
-        {VN_POOL_MEAN_ALL, 9, 0, 9}, {VN_POOL_CLS, 9, 0, 1},   {VN_POOL_CLS, 1, 0, 1},
-        {VN_POOL_NONE, 9, 0, 9},     {VN_POOL_MEAN, 0, 0, 0},  {VN_POOL_CLS, 0, 0, 0},
+        {VN_POOL_MEAN, 1, 0, 1},     {VN_POOL_MEAN, 2, 0, 2}, {VN_POOL_MEAN, 3, 1, 2},
+        {VN_POOL_MEAN, 170, 1, 169}, {VN_POOL_MAX, 2, 0, 2},  {VN_POOL_MAX, 10, 1, 9},
+        {VN_POOL_MEAN_ALL, 9, 0, 9}, {VN_POOL_CLS, 9, 0, 1},  {VN_POOL_CLS, 1, 0, 1},
+        {VN_POOL_NONE, 9, 0, 9},     {VN_POOL_MEAN, 0, 0, 0}, {VN_POOL_CLS, 0, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t from = -1, to = -1;
@@ -105,19 +105,21 @@ static void pool_empty(void) {
     close_ref();
 }
 
-/* ---- embedding -------------------------------------------------------------------------- */
+/* ---- embedding ------------------------------------------------------------------- */
 
 static void token_dropout(void) {
     /* sequence 0: no mask; 1: empty; 2: one mask of four; 3: two of three */
     const struct layout l = {4, {3, 0, 4, 3}};
     const uint16_t tokens[] = {0, 1, 2, 0, 4, 1, 2, 4, 3, 4};
-    const float table[] = {1, 2, 3, 5, -8}, scale[] = {0.88f, 0, 0.88f / 0.75f, 0.88f * 3};
+    const float table[] = {1, 2, 3, 5, -8},
+                scale[] = {0.88f, 0, 0.88f / 0.75f, 0.88f * 3};
     float out[10];
     open_ref(VN_F32);
     CHECK(run_embed(ref, &l, tokens, table, 5, 1, 4, out));
     for (int t = 0; t < 10; t++) {
         int s = t < 3 ? 0 : t < 7 ? 2 : 3;
-        near("masked embedding", out[t], tokens[t] == 4 ? 0 : table[tokens[t]] * scale[s], 2e-7);
+        near("masked embedding", out[t], tokens[t] == 4 ? 0 : table[tokens[t]] * scale[s],
+             2e-7);
     }
     CHECK(run_embed(ref, &l, tokens, table, 5, 1, -1, out));
     for (int t = 0; t < 10; t++)
@@ -125,7 +127,7 @@ static void token_dropout(void) {
     close_ref();
 }
 
-/* ---- norm: after it, mean 0 and variance var / (var + eps) ------------------------------- */
+/* ---- norm: after it, mean 0 and variance var / (var + eps) ----------------------- */
 
 static void layer_norm(void) {
     const int64_t d = 48;
@@ -156,7 +158,7 @@ static void layer_norm(void) {
     free(x);
 }
 
-/* ---- linear ----------------------------------------------------------------------------- */
+/* ---- linear ---------------------------------------------------------------------- */
 
 /* W = 1, b = 0: the epilogues alone. */
 static void gelu(void) {
@@ -164,8 +166,11 @@ static void gelu(void) {
     float one = 1, zero = 0;
     struct weights w = {&one, &zero, 1, 1, 1, VN_F32, VN_EPI_GELU};
     struct vn_matrix *m = make_matrix(ref, &w);
-    const double known[][2] = {{0, 0}, {1, 0.8413447460685429}, {-1, -0.15865525393145707},
-                               {3, 2.9959503059051194}, {-6, -5.9195146e-09}};
+    const double known[][2] = {{0, 0},
+                               {1, 0.8413447460685429},
+                               {-1, -0.15865525393145707},
+                               {3, 2.9959503059051194},
+                               {-6, -5.9195146e-09}};
     for (int i = 0; i < 5; i++) {
         float x = (float)known[i][0], y = 0;
         CHECK(run_linear(ref, m, &w, &x, 1, &y));
@@ -228,15 +233,16 @@ static void weights_are_rounded(void) {
     close_ref();
 }
 
-/* ---- attention: the whole matrix, rotation as a complex product -------------------------- */
+/* ---- attention: the whole matrix, rotation as a complex product ------------------ */
 
-static void brute_force(const float *qkv, int64_t n, int heads, int k, float theta, float *out) {
+static void brute_force(const float *qkv, int64_t n, int heads, int k, float theta,
+                        float *out) {
     int half = k / 2;
-    double complex *q = need((size_t)(n * half), sizeof *q), *kk = need((size_t)(n * half),
-                                                                       sizeof *kk);
+    double complex *q = need((size_t)(n * half), sizeof *q),
+                   *kk = need((size_t)(n * half), sizeof *kk);
     double *p = need((size_t)(n * n), sizeof *p);
     for (int h = 0; h < heads; h++) {
-#define AT(t, which, c) qkv[(((t) * 3 + (which)) * heads + h) * k + (c)]
+#define AT(t, which, c) qkv[(((t)*3 + (which)) * heads + h) * k + (c)]
         for (int64_t t = 0; t < n; t++) {
             for (int i = 0; i < half; i++) {
                 double angle = theta != 0 ? (double)t * pow(theta, -2.0 * i / k) : 0;
@@ -286,7 +292,7 @@ static void attention(void) {
     close_ref();
 }
 
-/* ---- the rest --------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------- */
 
 static void flags(void) {
     const struct layout l = {4, {2, 0, 1, 1}};
@@ -311,7 +317,7 @@ static void storage(void) {
     close_ref();
 }
 
-/* ---- choosing a device ------------------------------------------------------------------- */
+/* ---- choosing a device ----------------------------------------------------------- */
 
 static void devices(void) {
     static const struct {
@@ -319,12 +325,18 @@ static void devices(void) {
         enum vn_dtype act;
         int status;
     } cases[] = {
-        {"auto", VN_F32, VN_OK},          {"cpu", VN_BF16, VN_OK},
-        {"reference", VN_F16, VN_OK},     {"reference", VN_I32, VN_EINCOMPAT},
-        {"cpu", VN_F16, VN_EINCOMPAT},    {"gpu", VN_F32, VN_EUSAGE},
-        {"", VN_F32, VN_EUSAGE},          {"cuda:", VN_F32, VN_EUSAGE},
-        {"cuda:x", VN_F32, VN_EUSAGE},    {"cuda:1x", VN_F32, VN_EUSAGE},
-        {"cuda:1000", VN_F32, VN_EUSAGE}, {"cuda1", VN_F32, VN_EUSAGE},
+        {"auto", VN_F32, VN_OK},
+        {"cpu", VN_BF16, VN_OK},
+        {"reference", VN_F16, VN_OK},
+        {"reference", VN_I32, VN_EINCOMPAT},
+        {"cpu", VN_F16, VN_EINCOMPAT},
+        {"gpu", VN_F32, VN_EUSAGE},
+        {"", VN_F32, VN_EUSAGE},
+        {"cuda:", VN_F32, VN_EUSAGE},
+        {"cuda:x", VN_F32, VN_EUSAGE},
+        {"cuda:1x", VN_F32, VN_EUSAGE},
+        {"cuda:1000", VN_F32, VN_EUSAGE},
+        {"cuda1", VN_F32, VN_EUSAGE},
         {"cuda:999", VN_F32, VN_ENODEVICE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
