@@ -433,6 +433,51 @@ static void norm_invariance(void) {
     verdicts("norm invariance");
 }
 
+/* A NaN comes out where it went in, and nowhere else. */
+static void nan_stays(void) {
+    const int64_t n = 100, d = 320, at = 70;
+    for (int e = 0; e < 3; e++) {
+        struct weights w = make_weights(d, d, 1, VN_F32, (enum vn_epilogue)e);
+        float *x = rnd_array(n * d, 1), *y = rnd_array(n * d, 1);
+        float *clean = need((size_t)(n * d), 4), *dirty = need((size_t)(n * d), 4);
+        FOR_EACH(i) {
+            struct vn_matrix *m = make_matrix(open_now[i], &w);
+            memcpy(clean, y, (size_t)(n * d) * 4);
+            memcpy(dirty, y, (size_t)(n * d) * 4);
+            run_linear(open_now[i], m, &w, x, n, clean);
+            x[at * d + 11] = NAN;
+            run_linear(open_now[i], m, &w, x, n, dirty);
+            x[at * d + 11] = 0.5f;
+            for (int64_t j = 0; j < n * d; j++)
+                if (j / d == at ? !isnan(dirty[j]) : dirty[j] != clean[j])
+                    complain(i, "NaN lost or spread", "linear", (double)j, (double)at);
+            open_now[i]->ops.matrix_free(open_now[i], m);
+        }
+        free(x), free(y), free(clean), free(dirty), free_weights(&w);
+    }
+    const struct layout *l = &layouts[N_LAYOUTS - 1];
+    const int heads = 2, k = 24;
+    int64_t t = layout_tokens(l), hk = heads * k, from = 17 + 2, to = from + 170;
+    for (int64_t bad = from; bad < to;
+         bad += 169) { /* first and last row of a sequence */
+        float *qkv = rnd_array(t * 3 * hk, 1);
+        float *clean = need((size_t)(t * hk), 4), *dirty = need((size_t)(t * hk), 4);
+        FOR_EACH(i) {
+            run_attn(open_now[i], l, qkv, heads, k, 10000, clean);
+            qkv[bad * 3 * hk + hk] = NAN; /* in a key of head 0: all its queries see it */
+            run_attn(open_now[i], l, qkv, heads, k, 10000, dirty);
+            qkv[bad * 3 * hk + hk] = 0.5f;
+            for (int64_t j = 0; j < t * hk; j++) {
+                bool hit = j / hk >= from && j / hk < to && j % hk < k;
+                if (hit ? !isnan(dirty[j]) : dirty[j] != clean[j])
+                    complain(i, "NaN lost or spread", "attn", (double)j, (double)bad);
+            }
+        }
+        free(qkv), free(clean), free(dirty);
+    }
+    verdicts("nan stays");
+}
+
 /* The two first subjects differ in threads alone. */
 static void threads(void) {
     const struct layout *l = &layouts[N_LAYOUTS - 1];
@@ -609,6 +654,7 @@ static void test(void) {
     linear_invariance();
     attn_invariance();
     norm_invariance();
+    nan_stays();
     threads();
 }
 
