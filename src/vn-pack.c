@@ -81,8 +81,7 @@ static int add_program(struct pack *p, struct vn_error *err) {
     int rc = members ? vn_buf_puts(&text, members, err)
                      : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
     if (rc == VN_OK)
-        rc = vn_buf_printf(&text, err, ",\"vocabulary\":\"esm2\",\"max_tokens\":%" PRId64,
-                           p->max_tokens);
+        rc = vn_buf_puts(&text, ",\"vocabulary\":\"esm2\"", err);
     if (rc == VN_OK && p->max_length)
         rc = vn_buf_printf(&text, err, ",\"max_length\":%" PRId64 ",\"long\":\"%s\"",
                            p->max_length, modes[p->long_mode]);

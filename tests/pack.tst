@@ -51,3 +51,4 @@ model-missing | 66 | vn-pack -m nowhere </dev/null
 model-of-another-kind | 65 | $B/tests/mkmodel m; sed -i 's/"esm"/"bert"/' m/config.json; vn-pack -m m </dev/null
 model-with-another-vocabulary | 65 | $B/tests/mkmodel m; printf 'a\nb\n' >m/vocab.txt; vn-pack -m m </dev/null
 model-without-weights | 0 | $B/tests/mkmodel m; rm -f m/model*; vn-pack -m m </dev/null >/dev/null
+cat-joins-budgets | 0 | $B/tests/mkfasta protein 300 >x.fa; vn-pack --vocab esm2 --max-tokens 500 x.fa >a; vn-pack --vocab esm2 x.fa >b; cat a b | vn-view --check | grep -q '	600 records	'
