@@ -285,8 +285,8 @@ int main(int argc, char **argv) {
     int rc = vn_tool_refuse_terminal(&tool, true, !reports && formats[o.format].binary, &err);
     if (rc == VN_OK)
         rc = reports ? report_all(&v, &err) : convert(&v, &err);
-    vn_reader_close(v.reader);
     vn_order_free(v.order);
+    vn_reader_close(v.reader); /* whose schema the order uses */
     vn_batch_release(&v.in);
     vn_batch_release(&v.sorted);
     vn_batch_release(&v.shown);
