@@ -13,6 +13,7 @@
 #include "crc.h"
 #include "flatbuf.h"
 #include "gen.h"
+#include "sign.h"
 #include "num.h"
 #include "zbody.h"
 
@@ -96,6 +97,7 @@ struct forge {
     size_t n_nodes, n_buffers;
     struct vn_buf body;
     int64_t rows, body_length; /* body_length: what is said, if not 0 */
+    const char *totals;        /* or NULL */
 };
 
 static void node(struct forge *f, int64_t length, int64_t nulls) {
@@ -154,7 +156,7 @@ static void finish(struct forge *f, struct vn_buf *out) {
         .body = f->body_length ? f->body_length : (int64_t)f->body.len,
         .nodes = f->nodes, .buffers = f->buffers,
         .n_nodes = f->n_nodes, .n_buffers = f->n_buffers,
-        .marks = {NULL, "0", rows, crc, NULL}};
+        .marks = {NULL, "0", rows, crc, f->totals}};
     gen_must(vn_arrow_write_schema(&schema, out, &err), &err);
     gen_must(vn_arrow_write_batch(&o, out, &err), &err);
     gen_must(vn_buf_append(out, f->body.data, f->body.len, &err), &err);
@@ -339,6 +341,42 @@ static void bomb(void) {
     with_frame(b, 1000, "cut bomb", "says it unpacks to 1073741824");
 }
 
+/* ---- totals ------------------------------------------------------------------------------ */
+
+/* A batch without rows, in the first place of its stream. */
+static void no_rows(struct forge *f, const char *totals) {
+    static const int32_t zero;
+    memset(f, 0, sizeof *f);
+    f->totals = totals;
+    for (int i = 0; i < 4; i++) { /* id, record, tokens, item */
+        node(f, 0, 0);
+        put_packed(f, NULL, 0);
+        if (i % 2 == 0)
+            put_packed(f, &zero, 4);
+        if (i != 2)
+            put_packed(f, NULL, 0);
+    }
+}
+
+static void totals(void) {
+    static const char *const wrong[] = {"0 0 1", "0 1 0", "1 0 0", "", "0 0", "0 0 0 ", "00 0 0"};
+    struct forge f;
+    struct vn_buf out = {0};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        no_rows(&f, wrong[i]);
+        refuse_forged(&f, "totals", "vn.totals is");
+    }
+    no_rows(&f, NULL);
+    refuse_forged(&f, "no totals", "vn.totals is 'missing'");
+    good_start(&f), good_end(&f), f.totals = "1 2 3";
+    refuse_forged(&f, "totals on rows", "a batch with rows carries totals");
+    no_rows(&f, "0 0 0"); /* the true ones: a whole stream with the end marker */
+    finish(&f, &out);
+    gen_must(vn_buf_append(&out, "\xff\xff\xff\xff\0\0\0\0", 8, &err), &err);
+    CHECK_INT(read_all(&out, false), VN_OK);
+    vn_buf_release(&out);
+}
+
 /* ---- framing --------------------------------------------------------------------------------- */
 
 static void lengths(void) {
@@ -507,20 +545,6 @@ static void custom_metadata(void) { /* 2^16 references to one long pair */
 
 /* ---- everything at once -------------------------------------------------------------------- */
 
-/* Makes the checksum of a message right again, where it can still be found. */
-static void sign(uint8_t *meta, size_t n) {
-    struct vn_arrow_message m;
-    struct vn_error ignored;
-    char hex[9];
-    int rc = vn_arrow_parse(meta, n, &m, &ignored);
-    if (!m.marks.crc || strlen(m.marks.crc) != 8 || rc == VN_OK)
-        return;
-    uint8_t *at = meta + ((const uint8_t *)m.marks.crc - meta);
-    memcpy(at, "00000000", 8);
-    snprintf(hex, sizeof hex, "%08x", (unsigned)vn_crc32c(0, meta, n));
-    memcpy(at, hex, 8);
-}
-
 /* All single bytes of all metadata set to telling values, with true checksums: whatever the
  * reader says, it does not fall over; the sanitizers watch. */
 static void signed_damage(void) {
@@ -541,7 +565,7 @@ static void signed_damage(void) {
                 gen_must(vn_buf_append(&b, good.data, good.len, &err), &err);
                 uint8_t *p = b.data + pos + 8 + i;
                 *p = k < 8 ? (uint8_t)(*p ^ 1 << k) : values[k - 8];
-                sign(b.data + pos + 8, n);
+                sign_metadata(b.data + pos + 8, n);
                 int rc = read_all(&b, false);
                 CHECK(rc == VN_OK || rc == VN_EDATA || rc == VN_EINCOMPAT);
                 refused += rc != VN_OK;
@@ -567,6 +591,7 @@ int main(void) {
     TEST(texts);
     TEST(frames);
     TEST(bomb);
+    TEST(totals);
     TEST(lengths);
     TEST(bodies);
     TEST(field_trees);
