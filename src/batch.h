@@ -97,8 +97,9 @@ int vn_builder_add_null(struct vn_builder *b, struct vn_error *err) VN_NODISCARD
 /* The column as a view, valid until the builder changes. */
 void vn_builder_view(const struct vn_builder *b, struct vn_column *out);
 
-/* Makes `out` the batch of these n columns, which it then owns; the builders, empty again,
- * take over the memory that it had: passed to and fro, nothing is allocated or copied. */
+/* Makes `out` the batch of these n columns, which it then owns; the builders, empty
+ * again, take over the memory that it had: passed to and fro, nothing is allocated or
+ * copied. */
 int vn_builders_give(struct vn_builder *columns, int n, struct vn_batch *out,
                      struct vn_error *err) VN_NODISCARD;
 

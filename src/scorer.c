@@ -8,10 +8,11 @@
 
 enum { LABEL = 2, SCORES = 3 }; /* places: id, record, label, scores, status, carried */
 
-/* ---- the schema ----------------------------------------------------------------------- */
+/* ---- the schema -------------------------------------------------------------------- */
 
 /* Sets where the columns of the vectors are; their types are fixed. */
-static int find_columns(struct vn_scorer *s, const struct vn_schema *in, struct vn_error *err) {
+static int find_columns(struct vn_scorer *s, const struct vn_schema *in,
+                        struct vn_error *err) {
     static const enum vn_type utf8[] = {VN_UTF8}, number[] = {VN_UINT64},
                               vector[] = {VN_FIXED_LIST, VN_FLOAT32};
     int rc = vn_schema_require_kind(in, VN_KIND_VECTORS, err);
@@ -24,19 +25,23 @@ static int find_columns(struct vn_scorer *s, const struct vn_schema *in, struct 
     s->status = vn_schema_find(in, "status");
     if (rc >= 0 && s->status >= 0)
         rc = vn_schema_require(in, "status", utf8, 1, err);
-    return rc < 0 ? rc : vn_head_check(s->head, in, in->fields[s->embedding].level[0].size, err);
+    if (rc < 0)
+        return rc;
+    return vn_head_check(s->head, in, in->fields[s->embedding].level[0].size, err);
 }
 
 /* The program's entry in the provenance, and in it the head's name and hash. */
-static int add_provenance(struct vn_scorer *s, const char *program, struct vn_error *err) {
+static int add_provenance(struct vn_scorer *s, const char *program,
+                          struct vn_error *err) {
     json_t *name = json_string(s->head->name);
     char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
     json_decref(name);
     if (!quoted)
-        return vn_fail(err, VN_EFAIL, "cannot quote the name of the head '%s'", s->head->dir);
+        return vn_fail(err, VN_EFAIL, "cannot quote the name of the head '%s'",
+                       s->head->dir);
     struct vn_buf members = {0};
-    int rc = vn_buf_printf(&members, err, "%s,\"head\":%s,\"head_sha256\":\"%s\"%c", program,
-                           quoted, s->head->sha256, 0);
+    int rc = vn_buf_printf(&members, err, "%s,\"head\":%s,\"head_sha256\":\"%s\"%c",
+                           program, quoted, s->head->sha256, 0);
     if (rc == VN_OK)
         rc = vn_schema_add_program(&s->schema, (const char *)members.data, err);
     vn_buf_release(&members);
@@ -55,9 +60,11 @@ static int add_new(struct vn_scorer *s, const struct vn_schema *in, const char *
 static int add_own_columns(struct vn_scorer *s, const struct vn_schema *in,
                            struct vn_error *err) {
     struct vn_buf name = {0};
-    int rc = vn_schema_add_field(&s->schema, &in->fields[vn_schema_find(in, "id")], err);
+    const struct vn_field *id = &in->fields[vn_schema_find(in, "id")];
+    const struct vn_field *record = &in->fields[vn_schema_find(in, "record")];
+    int rc = vn_schema_add_field(&s->schema, id, err);
     if (rc == VN_OK)
-        rc = vn_schema_add_field(&s->schema, &in->fields[vn_schema_find(in, "record")], err);
+        rc = vn_schema_add_field(&s->schema, record, err);
     if (rc == VN_OK)
         rc = add_new(s, in, "label", VN_UTF8, err);
     for (int i = 0; i < s->n_classes && rc == VN_OK; i++) {
@@ -70,8 +77,8 @@ static int add_own_columns(struct vn_scorer *s, const struct vn_schema *in,
     return rc == VN_OK ? vn_schema_add_flat(&s->schema, "status", VN_UTF8, err) : rc;
 }
 
-static int make_schema(struct vn_scorer *s, const struct vn_schema *in, const char *program,
-                       struct vn_error *err) {
+static int make_schema(struct vn_scorer *s, const struct vn_schema *in,
+                       const char *program, struct vn_error *err) {
     int id = vn_schema_find(in, "id"), record = vn_schema_find(in, "record"), rc = VN_OK;
     vn_schema_init(&s->schema, VN_KIND_SCORES);
     for (int i = 0; i < in->n_meta && rc == VN_OK; i++)
@@ -82,7 +89,8 @@ static int make_schema(struct vn_scorer *s, const struct vn_schema *in, const ch
         rc = add_own_columns(s, in, err);
     if (rc != VN_OK)
         return rc;
-    s->source = vn_calloc((size_t)(s->schema.n_fields + in->n_fields), sizeof *s->source, err);
+    const size_t most = (size_t)s->schema.n_fields + (size_t)in->n_fields;
+    s->source = vn_calloc(most, sizeof *s->source, err);
     if (!s->source)
         return VN_EFAIL;
     for (int i = 0; i < s->schema.n_fields; i++)
@@ -130,7 +138,7 @@ void vn_scorer_release(struct vn_scorer *s) {
     vn_buf_release(&s->scratch);
 }
 
-/* ---- scoring -------------------------------------------------------------------------- */
+/* ---- scoring ----------------------------------------------------------------------- */
 
 /* The class that the scores p stand for, or n_classes for none: of equal scores the first
  * class wins. The threshold is compared as the float that a table prints. */
@@ -147,8 +155,8 @@ static int call(const struct vn_scorer *s, const float *p) {
 }
 
 /* The status that a row of the vectors brings, or NULL for none or "ok". */
-static const char *brought(const struct vn_scorer *s, const struct vn_batch *in, int64_t row,
-                           size_t *n) {
+static const char *brought(const struct vn_scorer *s, const struct vn_batch *in,
+                           int64_t row, size_t *n) {
     if (s->status < 0 || vn_is_null(&in->columns[s->status].level[0], row))
         return NULL;
     const char *text = vn_utf8_row(&in->columns[s->status], row, n);

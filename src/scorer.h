@@ -1,9 +1,9 @@
 /* scorer.h - from batches of vectors to batches of scores: a head's calls, row by row.
  *
- * The scores schema is id, record, label (null: no call), score_CLASS per class (null: none),
- * status, and then every other column of the vectors stream but the embedding. A row without
- * a vector gets no call and the status that it brought, or "empty"; scores that are not
- * finite get none and "not finite"; else the status is what the row brought, or "ok". */
+ * The scores schema is id, record, label (null: no call), score_CLASS per class (null:
+ * none), status, and then every other column of the vectors stream but the embedding. A row
+ * without a vector gets no call and the status that it brought, or "empty"; scores that are
+ * not finite get none and "not finite"; else the status is what the row brought, or "ok". */
 #ifndef VN_SCORER_H
 #define VN_SCORER_H
 
@@ -31,10 +31,10 @@ struct vn_scorer {
     int n_statuses;
 };
 
-/* VN_EINCOMPAT unless vectors of this schema are what the head was trained on. The head must
- * outlive the scorer. `program` are the members that vn_tool_provenance writes: the head's
- * name and hash join them in the scores' provenance. All zero is a scorer that may be
- * released. */
+/* VN_EINCOMPAT unless vectors of this schema are what the head was trained on. The head
+ * must outlive the scorer. `program` are the members that vn_tool_provenance writes: the
+ * head's name and hash join them in the scores' provenance. All zero is a scorer that may
+ * be released. */
 int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
                    const struct vn_schema *vectors, float threshold, const char *program,
                    struct vn_error *err) VN_NODISCARD;

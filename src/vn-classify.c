@@ -1,4 +1,4 @@
-/* vn-classify - scores vectors with a classifier head; one row per record, in input order.
+/* vn-classify - scores vectors with a classifier head; a row per record, in input order.
  *
  * A vectors stream comes in, permuted inside a bounded window. Each batch is scored as it
  * comes and its vectors are dropped; the small rows that are left wait in vn_order for
@@ -38,8 +38,9 @@ static int open_head(struct classify *c, const char *name, struct vn_error *err)
         return rc;
     int n = c->head->width[c->head->n_layers];
     if (n != 2)
-        return vn_fail(err, VN_EUSAGE, "--threshold needs a head with 2 classes, '%s' has %d",
-                       c->head->name, n);
+        return vn_fail(err, VN_EUSAGE,
+                       "--threshold needs a head with 2 classes, '%s' has %d", c->head->name,
+                       n);
     return VN_OK;
 }
 
@@ -53,8 +54,8 @@ static int start_scoring(struct classify *c, struct vn_error *err) {
     char *program = vn_tool_provenance(c->tool);
     if (!program)
         return vn_fail(err, VN_EFAIL, "cannot allocate provenance");
-    int rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader), c->threshold,
-                            program, err);
+    int rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader),
+                            c->threshold, program, err);
     free(program);
     if (rc != VN_OK)
         return vn_prefix(err, "'%s'", vn_reader_name(c->reader));
@@ -114,7 +115,8 @@ static int close_output(struct classify *c, int rc, struct vn_error *err) {
             c->table->close(c->table, false, &ignored);
         return rc;
     }
-    return c->table ? c->table->close(c->table, true, err) : vn_writer_close(c->writer, err);
+    return c->table ? c->table->close(c->table, true, err)
+                    : vn_writer_close(c->writer, err);
 }
 
 static int list(struct vn_buf *b, const struct vn_tally *t, int n) {
@@ -133,7 +135,8 @@ static void summary(const struct classify *c) {
     if (list(&labels, s->per_label, s->n_classes + 1) == VN_OK &&
         list(&statuses, s->per_status, VN_MAX_STATUSES + 1) == VN_OK)
         vn_tool_note(c->tool,
-                     "%llu records; labels: %s; status: %s; %.2f s, %.0f records/s, peak %.0f MiB",
+                     "%llu records; labels: %s; status: %s; %.2f s, %.0f records/s, "
+                     "peak %.0f MiB",
                      (unsigned long long)c->rows, (const char *)labels.data,
                      (const char *)statuses.data, seconds, (double)c->rows / seconds,
                      (double)vn_tool_peak_memory() / 1048576.0);
@@ -170,9 +173,11 @@ int main(int argc, char **argv) {
     struct vn_tool tool = {
         .name = "vn-classify",
         .usage = "-m HEAD [OPTION...] [FILE]",
-        .summary = "Scores vectors with a classifier head; a row per record, in input order.",
-        .notes = "Reads a vectors stream. The table has the columns id, record, label, a score\n"
-                 "per class, status, and what the stream carries along; '.' means no value.",
+        .summary = "Scores vectors with a classifier head: a row per record, in input "
+                   "order.",
+        .notes = "Reads a vectors stream. The table has the columns id, record, label, a\n"
+                 "score per class, status, and what the stream carries along; '.' means no\n"
+                 "value.",
         .max_files = 1,
         .has_output = true};
     const char *head = NULL, *format = "tsv", *threshold = NULL, *max_waiting = "1M";

@@ -2,15 +2,12 @@
  *
  *   child [OPTION...] -- COMMAND [ARGUMENT...]
  *     --broken-pipe     standard output is a pipe whose reader has gone already
- *     --ignore-sigpipe  SIGPIPE is ignored, as below many parents written in Python or Java
- *     --nonblocking     standard input and output do not block (set, where they are pipes)
- *     --close FD        descriptor FD is closed
+ *     --ignore-sigpipe  SIGPIPE is ignored, as below many parents in Python or Java
  *     --rss FILE        appends the command's peak resident memory, in KiB, to FILE
  *
  * Exit status of the command, 128 + n when signal n ended it. The measure is the child's
  * own: nothing of a large parent is counted, which is why this is not a script. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,11 +37,6 @@ int main(int argc, char **argv) {
             break_stdout();
         } else if (!strcmp(argv[i], "--ignore-sigpipe")) {
             ignore = 1;
-        } else if (!strcmp(argv[i], "--nonblocking")) {
-            for (int fd = 0; fd <= 1; fd++)
-                fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-        } else if (!strcmp(argv[i], "--close") && i + 1 < argc) {
-            close(atoi(argv[++i]));
         } else if (!strcmp(argv[i], "--rss") && i + 1 < argc) {
             rss = argv[++i];
         } else {

@@ -27,7 +27,14 @@ run shell expected
 fifo_result() { expected && vn-view --check max.arrows && [ -z "$(jobs -p)" ]; }
 run fifo fifo_result
 
-PYTHON=python3
+# Without a head the chain ends at once, and with it the second consumer.
+rm -rf run && mkdir run && cd run || exit 1
+timeout 20 bash "$examples/fifo/run.sh" "$model" nowhere "$reads" >out 2>err
+[ $? = 66 ] && [ ! -e calls.tsv ] && [ -z "$(ls -A | grep -vx 'max.arrows\|out\|err')" ]
+say $? "fifo: a consumer that fails"
+cd "$fixture" || exit 1
+
+PYTHON=${ORACLE_PYTHON:-python3}
 export PYTHON
 if "$PYTHON" -c 'import pyarrow' 2>/dev/null; then
     run python grep -q '"\?label' out

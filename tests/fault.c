@@ -6,14 +6,14 @@
  *     read:one, write:short      one byte a call; half of what was asked, at least one
  *     read:eintr, write:eintr    every second call fails with EINTR
  *     read:eagain, write:eagain  every second call fails with EAGAIN, but on plain files
- *   CALL: alloc (malloc, calloc, realloc, aligned_alloc, posix_memalign), popt (those from
- *   within popt), read, write (writev too), open, close, rename, mmap.
+ *   CALL: alloc (malloc, calloc, realloc, aligned_alloc, posix_memalign), popt (those
+ *   from within popt), read, write (writev too), open, close, rename, mmap.
  *   VN_FAULT_FIRED=FILE          made when a rule of the first two forms has fired
  *
- * Counted are the calls after main has begun, in all threads; not those on descriptor 2, so
- * that a message can be seen. Allocations asked for by the C++ run time, oneDNN, OpenMP and
- * the dynamic loader are left alone, as those end the process themselves when one fails;
- * popt's count as "popt": it ends the process, crashes, or forgets the option. */
+ * Counted are the calls after main has begun, in all threads; not those on descriptor 2,
+ * so that a message can be seen. Allocations asked for by the C++ run time, oneDNN, OpenMP
+ * and the dynamic loader are left alone, as those end the process themselves when one
+ * fails; popt's count as "popt": it ends the process, crashes, or forgets the option. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -117,7 +117,9 @@ static void parse_rule(const char *text) {
         r->at = strtol(arg, &end, 10);
         r->onwards = *end == '+';
         end += r->onwards;
-        r->errnum = *end == ':' ? (int)strtol(end + 1, &end, 10) : call <= POPT ? ENOMEM : EIO;
+        r->errnum = call <= POPT ? ENOMEM : EIO;
+        if (*end == ':')
+            r->errnum = (int)strtol(end + 1, &end, 10);
         if (*end || r->at < 1 || r->errnum < 1)
             die(text);
     }
@@ -158,7 +160,8 @@ static int hit(enum call call) {
     long n = __atomic_add_fetch(&counts[call], 1, __ATOMIC_SEQ_CST);
     const struct rule *r = &rules[call];
     if (r->at && (n == r->at || (r->onwards && n > r->at))) {
-        int fd = fired_path ? real_open(fired_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : -1;
+        const int flags = O_WRONLY | O_CREAT | O_CLOEXEC;
+        int fd = fired_path ? real_open(fired_path, flags, 0666) : -1;
         if (fd >= 0)
             real_close(fd);
         return r->errnum;
@@ -283,8 +286,8 @@ int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
 int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv,
                       void (*init)(void), void (*fini)(void), void (*rtld_fini)(void),
                       void *stack_end) {
-    int (*next)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void),
-                void (*)(void), void *);
+    int (*next)(int (*)(int, char **, char **), int, char **, void (*)(void),
+                void (*)(void), void (*)(void), void *);
     *(void **)&next = dlsym(RTLD_NEXT, "__libc_start_main");
     begin();
     real_main = main;

@@ -4,7 +4,7 @@
  *   mkvectors KEY=VALUE...
  *     n=100 d=8 batch=64 window=64 seed=1
  *     null=K       every K-th record has no vector (record K-1, 2K-1 ...)
- *     status=1     a column "status": "ok", and "too long" or null where there is no vector
+ *     status=1     a column "status": "ok", or "too long" or null where there is no vector
  *     carry=1      columns "source" uint64 = 10 x record, and "note" utf8, null for every
  *                  third record, with a tab and a backslash in it for every fifth
  *     bad=R        the vector of record R is NaN
@@ -59,6 +59,11 @@ static int64_t dim, every_null, bad;
 static uint64_t seed;
 static bool with_status, with_carry;
 
+static float element(uint64_t record, uint64_t j) {
+    uint64_t bits = hash(seed + record * 4096 + j) >> 40;
+    return (int64_t)record == bad ? NAN : (float)bits / 8388608.0f - 1;
+}
+
 static void add_row(uint64_t record) {
     char line[64];
     float vector[4096];
@@ -68,15 +73,14 @@ static void add_row(uint64_t record) {
     must(vn_builder_add_bytes(&columns[0], line, strlen(line), &err));
     must(vn_builder_add_value(&columns[1], &record, &err));
     for (int64_t j = 0; j < dim; j++)
-        vector[j] = (int64_t)record == bad
-                        ? NAN
-                        : (float)(hash(seed + record * 4096 + (uint64_t)j) >> 40) / 8388608.0f - 1;
+        vector[j] = element(record, (uint64_t)j);
     must(none ? vn_builder_add_null(&columns[2], &err)
               : vn_builder_add_list(&columns[2], vector, dim, &err));
     if (with_status) {
         const char *s = none ? "too long" : "ok";
-        must(none && record % 2 ? vn_builder_add_null(&columns[at], &err)
-                                : vn_builder_add_bytes(&columns[at], s, strlen(s), &err));
+        must(none && record % 2
+                 ? vn_builder_add_null(&columns[at], &err)
+                 : vn_builder_add_bytes(&columns[at], s, strlen(s), &err));
         at++;
     }
     if (with_carry) {
@@ -84,8 +88,9 @@ static void add_row(uint64_t record) {
         snprintf(line, sizeof line, record % 5 ? "note %llu" : "a\tb\\%llu",
                  (unsigned long long)record);
         must(vn_builder_add_value(&columns[at++], &source, &err));
-        must(record % 3 == 2 ? vn_builder_add_null(&columns[at], &err)
-                             : vn_builder_add_bytes(&columns[at], line, strlen(line), &err));
+        must(record % 3 == 2
+                 ? vn_builder_add_null(&columns[at], &err)
+                 : vn_builder_add_bytes(&columns[at], line, strlen(line), &err));
         at++;
     }
     for (; at < schema.n_fields; at++)
@@ -131,7 +136,8 @@ int main(int argc, char **argv) {
     dim = number("d", 8), every_null = number("null", 0), bad = number("bad", -1);
     seed = (uint64_t)number("seed", 1);
     with_status = number("status", 0), with_carry = number("carry", 0);
-    int64_t n = number("n", 100), batch = number("batch", 64), window = number("window", 64);
+    int64_t n = number("n", 100), batch = number("batch", 64);
+    int64_t window = number("window", 64);
     int64_t drop = number("drop", -1), again = number("again", -1);
     if (dim < 1 || dim > 4096 || batch < 1 || window < 1)
         return 2;

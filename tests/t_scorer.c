@@ -1,4 +1,4 @@
-/* Calls: ties, the threshold, rows without vectors, scores that are no numbers, tallies. */
+/* Calls: ties, the threshold, rows without vectors, scores that are no numbers, counts. */
 #include "scorer.h"
 
 #include <math.h>
@@ -11,8 +11,8 @@ static int width[] = {2, 2};
 static char label_a[] = "a", label_b[] = "b", head_name[] = "quo\"ted", head_dir[] = "x";
 static char *labels[] = {label_a, label_b, NULL};
 static float *weights[] = {weight}, *biases[] = {bias};
-static const struct vn_head head = {.name = head_name, .dir = head_dir, .sha256 = "00", .n_layers = 1,
-                                    .width = width, .weight = weights, .bias = biases,
+static const struct vn_head head = {.name = head_name, .dir = head_dir, .sha256 = "00",
+                                    .n_layers = 1, .width = width, .weight = weights, .bias = biases,
                                     .labels = labels};
 
 static struct vn_error err;
@@ -22,7 +22,8 @@ static struct vn_scorer scorer;
 static struct vn_batch scored;
 
 /* Vectors with ids r0, r1 ...; NAN in the first place: no vector. */
-static void score(const float (*x)[2], const char *const *status, int n, float threshold) {
+static void score(const float (*x)[2], const char *const *status, int n,
+                  float threshold) {
     static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32}, utf8 = VN_UTF8;
     const int32_t sizes[] = {2, 0};
     struct vn_batch in;
@@ -48,7 +49,8 @@ static void score(const float (*x)[2], const char *const *status, int n, float t
     in.n_rows = n;
     for (int i = 0; i < 4; i++)
         vn_builder_view(&columns[i], &in.columns[i]);
-    CHECK_INT(vn_scorer_init(&scorer, &head, &schema, threshold, "\"program\":\"t\"", &err), 0);
+    int rc = vn_scorer_init(&scorer, &head, &schema, threshold, "\"program\":\"t\"", &err);
+    CHECK_INT(rc, 0);
     CHECK_INT(vn_scorer_apply(&scorer, &in, &scored, &err), 0);
     CHECK_INT(scored.n_rows, n);
     vn_batch_release(&in);
