@@ -66,6 +66,10 @@ output() {
     expect 141 "$name: reader gone" $?
     "$@" -o out/full <"$input" 2>err && [ -s out/full ]
     say $? "$name: -o FILE"
+    "$@" --no-provenance -o out/again <"$input" 2>err
+    # what is said must not land in a file that was given the free descriptor
+    "$@" --no-provenance -v -o out/more <"$input" >&- 2>&- && cmp -s out/again out/more
+    say $? "$name: standard output and error closed, -o FILE"
     rm -f out/*
     timeout 20 "$@" -o /dev/full <"$input" 2>err
     expect 74 "$name: -o on a full disk" $?
