@@ -18,16 +18,16 @@
 template <int HD> struct shape {
     static constexpr int heads = HD == 16 ? 4 : HD <= 32 ? 2 : 1;
     static constexpr int width = heads * HD;
-    static constexpr int stride =
-        width + 8;                      /* of shared rows: an odd multiple of 16 bytes */
+    static constexpr int stride = width + 8; /* an odd multiple of 16 bytes */
     static constexpr int k16 = HD / 16; /* steps of 16 along the head, and one of 8 */
     static constexpr int k8 = HD % 16 / 8;
     static constexpr int tiles = HD / 8;
     static_assert(HD % 8 == 0 && stride % 16 == 8,
                   "tiles of 8, rows without bank conflicts");
     static constexpr int warps = HD == 128 ? 8 : 16; /* of a multiprocessor, at least */
-    static size_t shared(int rows) {
-        return (size_t)(rows + 2 * KEYS) * stride * 2;
+    /* for one step of keys and values, or for two: one in use, one on its way */
+    static size_t shared(int rows, int steps) {
+        return (size_t)(rows + 2 * KEYS * steps) * stride * 2;
     }
 };
 
@@ -42,10 +42,10 @@ template <class T> struct source {
 
 /* ---- loading ----------------------------------------------------------------------- */
 
-/* Rows [r0, r0 + rows) as they are; zeros where there is no token or no head. */
+/* Starts the copy of rows [r0, r0 + rows); zeros where there is no token or no head. */
 template <class T, int HD, int THREADS>
-static __device__ __forceinline__ void load_plain(T *to, const T *from,
-                                                  const source<T> &s, int r0, int rows) {
+static __device__ __forceinline__ void load(T *to, const T *from, const source<T> &s,
+                                            int r0, int rows) {
     using S = shape<HD>;
     constexpr int vecs = S::width / 8;
     for (int i = threadIdx.x; i < rows * vecs; i += THREADS) {
@@ -54,6 +54,19 @@ static __device__ __forceinline__ void load_plain(T *to, const T *from,
         copy16(to + r * S::stride + j, there ? from + (r0 + r) * s.row + j : s.first,
                there);
     }
+}
+
+static __device__ __forceinline__ int round16(int n) {
+    return (n + 15) / 16 * 16;
+}
+
+/* Keys and values of one step, one after the other. */
+template <class T, int HD, int THREADS>
+static __device__ __forceinline__ void load_keys(T *to, const source<T> &s, int k0) {
+    int rows = round16(min(KEYS, s.n - k0));
+    load<T, HD, THREADS>(to, s.first + s.part, s, k0, rows);
+    load<T, HD, THREADS>(to + KEYS * shape<HD>::stride, s.first + 2 * s.part, s, k0,
+                         rows);
 }
 
 /* Four pairs: x, y of the two halves of a head, c and s of the angles. */
@@ -67,40 +80,30 @@ static __device__ __forceinline__ void rotate4(uint2 &x, uint2 &y, float4 c, flo
     y.y = pack2<T>(y1.x * c.z + x1.x * s.z, y1.y * c.w + x1.y * s.w);
 }
 
-/* The same rows, rotated by their positions. A thread takes four dimensions and the four
- * that they are paired with. */
+/* Rotates rows in shared memory by their positions r0, r0 + 1, ... A thread takes four
+ * dimensions and the four that they are paired with, of every head of the group, so that
+ * it reads the angles once. */
 template <class T, int HD, int THREADS>
-static __device__ __forceinline__ void
-load_rotated(T *to, const T *from, const source<T> &s, int r0, int rows,
-             const float *cosines, const float *sines) {
+static __device__ __forceinline__ void rotate(T *at, int r0, int rows,
+                                              const struct vn_attn_args &a) {
     using S = shape<HD>;
-    constexpr int half = HD / 2, per_head = half / 4, units = S::heads * per_head;
+    constexpr int half = HD / 2, units = half / 4;
 #pragma unroll 4
     for (int i = threadIdx.x; i < rows * units; i += THREADS) {
-        int r = i / units, h = i % units / per_head, j = i % per_head * 4;
-        uint2 x = make_uint2(0, 0), y = make_uint2(0, 0);
-        if (r0 + r < s.n && h < s.heads) {
-            const T *at = from + (r0 + r) * s.row + h * HD + j;
-            int64_t angle = (int64_t)(r0 + r) * half + j;
-            x = __ldg(reinterpret_cast<const uint2 *>(at));
-            y = __ldg(reinterpret_cast<const uint2 *>(at + half));
-            rotate4<T>(x, y, __ldg(reinterpret_cast<const float4 *>(cosines + angle)),
-                       __ldg(reinterpret_cast<const float4 *>(sines + angle)));
+        int r = i / units, j = i % units * 4;
+        int64_t angle = (int64_t)(r0 + r) * half + j;
+        float4 c = __ldg(reinterpret_cast<const float4 *>(a.rope_cos + angle));
+        float4 s = __ldg(reinterpret_cast<const float4 *>(a.rope_sin + angle));
+#pragma unroll
+        for (int h = 0; h < S::heads; h++) {
+            uint2 *x = reinterpret_cast<uint2 *>(at + r * S::stride + h * HD + j);
+            uint2 *y = reinterpret_cast<uint2 *>(at + r * S::stride + h * HD + j + half);
+            uint2 u = *x, v = *y;
+            rotate4<T>(u, v, c, s);
+            *x = u;
+            *y = v;
         }
-        T *out = to + r * S::stride + h * HD + j;
-        *reinterpret_cast<uint2 *>(out) = x;
-        *reinterpret_cast<uint2 *>(out + half) = y;
     }
-}
-
-template <class T, int HD, int THREADS>
-static __device__ __forceinline__ void load_qk(T *to, const T *from, const source<T> &s,
-                                               int r0, int rows,
-                                               const struct vn_attn_args &a) {
-    if (a.rope_cos)
-        load_rotated<T, HD, THREADS>(to, from, s, r0, rows, a.rope_cos, a.rope_sin);
-    else
-        load_plain<T, HD, THREADS>(to, from, s, r0, rows);
 }
 
 /* ---- one step of 64 keys ----------------------------------------------------------- */
@@ -149,11 +152,13 @@ static __device__ __forceinline__ void scores(float s[KEYS / 8][4], const query<
                 mma8<T>(s1, q.k8, f[1]);
             }
         }
+        if (j * 16 + 16 > keys) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int key = j * 16 + lane % 4 * 2 + i % 2;
-            s0[i] = key < keys ? s0[i] : -INFINITY;
-            s1[i] = key + 8 < keys ? s1[i] : -INFINITY;
+            for (int i = 0; i < 4; i++) {
+                int key = j * 16 + lane % 4 * 2 + i % 2;
+                s0[i] = key < keys ? s0[i] : -INFINITY;
+                s1[i] = key + 8 < keys ? s1[i] : -INFINITY;
+            }
         }
     }
 }
@@ -272,8 +277,7 @@ __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
                    width, (int)(cu[b + 1] - t0), min(S::heads, a.n_heads - head)};
     if (r0 >= s.n)
         return;
-    T *q = reinterpret_cast<T *>(shared), *k = q + rows * S::stride,
-      *v = k + KEYS * S::stride;
+    T *q = reinterpret_cast<T *>(shared), *ring = q + rows * S::stride;
     int mine = threadIdx.x / 32 * 16; /* the warp's first row in the block */
     int left = s.n - r0 - mine;       /* rows of the sequence from there on */
     softmax<HD> m[S::heads];
@@ -285,15 +289,23 @@ __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
         for (int t = 0; t < S::tiles; t++)
             m[h].o[t][0] = m[h].o[t][1] = m[h].o[t][2] = m[h].o[t][3] = 0;
     }
+    int q_rows = min(rows, round16(s.n - r0));
+    load<T, HD, threads>(q, s.first, s, r0, q_rows);
+    load_keys<T, HD, threads>(ring, s, 0);
     for (int k0 = 0; k0 < s.n; k0 += KEYS) {
-        int keys = min(KEYS, s.n - k0), load = (keys + 15) / 16 * 16;
-        load_plain<T, HD, threads>(v, s.first + 2 * s.part, s, k0, load);
-        if (k0 == 0)
-            load_qk<T, HD, threads>(q, s.first, s, r0,
-                                    min(rows, (s.n - r0 + 15) / 16 * 16), a);
-        load_qk<T, HD, threads>(k, s.first + s.part, s, k0, load, a);
+        int keys = min(KEYS, s.n - k0);
+        T *k = ring + k0 / KEYS % 2 * 2 * KEYS * S::stride, *v = k + KEYS * S::stride;
         copy_wait();
-        __syncthreads();
+        __syncthreads(); /* these keys are here, and nobody needs those before any more */
+        if (k0 + KEYS < s.n)
+            load_keys<T, HD, threads>(ring + (k0 / KEYS + 1) % 2 * 2 * KEYS * S::stride,
+                                      s, k0 + KEYS);
+        if (a.rope_cos) {
+            rotate<T, HD, threads>(k, k0, keys, a);
+            if (k0 == 0)
+                rotate<T, HD, threads>(q, r0, min(rows, s.n - r0), a);
+            __syncthreads();
+        }
         if (left > 0) {
 #pragma unroll
             for (int h = 0; h < S::heads; h++) {
@@ -305,7 +317,6 @@ __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
                 add_values<T, HD>(m[h], p, v + h * HD, keys, lane);
             }
         }
-        __syncthreads();
     }
     if (left > 0)
         store_rows<T, HD>(m, q + mine * S::stride,
@@ -319,7 +330,7 @@ template <class T, int HD, int WARPS>
 static int launch(struct vn_cuda *c, const struct vn_seqs *s,
                   const struct vn_attn_args *a, struct vn_error *err) {
     constexpr int rows = WARPS * 16;
-    size_t shared = shape<HD>::shared(rows);
+    size_t shared = shape<HD>::shared(rows, s->max_len > KEYS ? 2 : 1);
     if (shared > 48 * 1024) {
         cudaError_t e = cudaFuncSetAttribute(attn_kernel<T, HD, WARPS>,
                                              cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -340,9 +351,10 @@ static int launch(struct vn_cuda *c, const struct vn_seqs *s,
 template <class T, int HD>
 static int for_warps(struct vn_cuda *c, const struct vn_seqs *s,
                      const struct vn_attn_args *a, struct vn_error *err) {
-    if (vn_tile_attn_warps(s->max_len) == 4)
-        return launch<T, HD, 4>(c, s, a, err);
-    return launch<T, HD, 8>(c, s, a, err);
+    constexpr int many = HD < 128 ? 8 : 4; /* what is never asked for is not compiled */
+    if (vn_tile_attn_warps(s->max_len, HD) == 8)
+        return launch<T, HD, many>(c, s, a, err);
+    return launch<T, HD, 4>(c, s, a, err);
 }
 
 template <class T>

@@ -17,6 +17,7 @@
                                  */
 #define CHUNK ((size_t)1 << 20)
 #define UPLOAD ((size_t)16 << 20)
+#define WAVE_ROWS 1024 /* rows per multiprocessor and slice: eight waves of 128-row tiles */
 
 /* Memory handed out piece by piece and taken back all at once. */
 struct chunk {
@@ -485,7 +486,7 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
     c->base.act = o->act;
     c->index = index;
     c->sm = p.major * 10 + p.minor;
-    c->n_sm = p.multiProcessorCount;
+    c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;
     rc = start(c, &p, err);
     if (rc)
         close_cuda(&c->base);

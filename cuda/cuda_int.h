@@ -21,7 +21,6 @@ struct vn_cuda {
     struct vn_backend base;
     int index; /* of the device */
     int sm;    /* 90 for compute capability 9.0 */
-    int n_sm;  /* multiprocessors */
     cudaStream_t compute, out;
     cudaEvent_t handoff; /* compute -> out */
     struct vn_lt *lt;

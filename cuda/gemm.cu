@@ -3,11 +3,13 @@
  *
  * The column-major view: y' [n_out, T] = W [n_out, n_in] x' [n_in, T], so that the bias
  * runs along the rows of the result. For each (n_out, n_in, epilogue) one algorithm is
- * chosen, without asking how many tokens will come, and none that splits the inner
- * dimension: a row of y is summed in the same order whatever stands beside it. The choice
- * is the library's first for REFERENCE_TOKENS, so it is the same in every run. */
+ * chosen without asking how many tokens will come, and none that splits the inner
+ * dimension: a row of y is summed in the same order whatever stands beside it. Of the
+ * library's proposals the fastest one is taken that gives the same bits as its first, so
+ * that a result does not depend on what the clock said either. */
 #include <cublasLt.h>
 #include <dlfcn.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +21,9 @@
 
 #define WORKSPACE ((size_t)32 << 20)
 #define REFERENCE_TOKENS 16896 /* whole waves of 128-row tiles on 132 multiprocessors */
-#define CANDIDATES 16
+#define TRIAL_TOKENS_F32 2112  /* products in f32 take ten times as long */
+#define TRIAL_TOKENS_SMALL (4 * REFERENCE_TOKENS) /* longer than it takes to launch */
+#define CANDIDATES 8
 #define MAX_CHOICES 64 /* shapes of one backend; a model has four */
 
 struct lt_api {
@@ -141,6 +145,152 @@ size_t vn_lt_version(const struct vn_lt *lt) {
     return lt->api.version();
 }
 
+/* ---- products ---------------------------------------------------------------------- */
+
+static cublasStatus_t multiply(struct vn_cuda *c, const struct vn_matrix *m,
+                               const cublasLtMatmulAlgo_t *algo, const void *x, void *y,
+                               int64_t n_tok) {
+    const struct vn_lt *lt = c->lt;
+    float one = 1, keep = m->epilogue == VN_EPI_RESIDUAL ? 1 : 0;
+    uint64_t n = (uint64_t)n_tok;
+    cublasStatus_t st =
+        lt->api.layout_set(m->x, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
+    if (!st)
+        st = lt->api.layout_set(m->y, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
+    if (!st)
+        st = lt->api.matmul(lt->handle, m->desc, &one, m->weight, m->w, x, m->x, &keep, y,
+                            m->y, y, m->y, algo, lt->workspace, WORKSPACE, c->compute);
+    return st;
+}
+
+/* ---- trials ------------------------------------------------------------------------ */
+
+/* Something like a normal distribution: the speed of tensor cores depends on the data. */
+__global__ void noise_kernel(float *x, int64_t n) {
+    int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
+        uint32_t h = (uint32_t)i * 2654435761u;
+        h = (h ^ h >> 15) * 2246822519u;
+        h = (h ^ h >> 13) * 3266489917u;
+        h ^= h >> 16;
+        x[i] =
+            ((float)((h & 0xff) + (h >> 8 & 0xff) + (h >> 16 & 0xff) + (h >> 24)) - 510) *
+            (1 / 148.0f);
+    }
+}
+
+__global__ void differ_kernel(const uint32_t *a, const uint32_t *b, int64_t n,
+                              int *differ) {
+    int64_t step = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
+        if (a[i] != b[i])
+            *differ = 1;
+}
+
+struct trial {
+    int64_t n_tok;
+    size_t bytes; /* of y */
+    void *noise, *x, *y, *first;
+    int *differ;
+    cudaEvent_t begin, end;
+};
+
+static void trial_release(struct vn_cuda *c, struct trial *t) {
+    vn_cuda_release(&c->base, t->noise);
+    vn_cuda_release(&c->base, t->x);
+    vn_cuda_release(&c->base, t->y);
+    vn_cuda_release(&c->base, t->first);
+    vn_cuda_release(&c->base, t->differ);
+    if (t->begin)
+        cudaEventDestroy(t->begin);
+    if (t->end)
+        cudaEventDestroy(t->end);
+}
+
+static int trial_new(struct vn_cuda *c, const struct vn_matrix *m, struct trial *t) {
+    enum vn_dtype act = c->base.act, out = m->epilogue == VN_EPI_RESIDUAL ? VN_F32 : act;
+    memset(t, 0, sizeof *t);
+    t->n_tok = act == VN_F32                   ? TRIAL_TOKENS_F32
+               : m->n_out * m->n_in >= 1 << 20 ? REFERENCE_TOKENS
+                                               : TRIAL_TOKENS_SMALL;
+    t->bytes = (size_t)(t->n_tok * m->n_out) * vn_dtype_size(out);
+    int64_t n = t->n_tok * m->n_in;
+    void *differ = NULL;
+    int rc = vn_cuda_alloc(&c->base, (size_t)n * 4, &t->noise, NULL);
+    if (!rc)
+        rc = vn_cuda_alloc(&c->base, (size_t)n * vn_dtype_size(act), &t->x, NULL);
+    if (!rc)
+        rc = vn_cuda_alloc(&c->base, t->bytes, &t->y, NULL);
+    if (!rc)
+        rc = vn_cuda_alloc(&c->base, t->bytes, &t->first, NULL);
+    if (!rc)
+        rc = vn_cuda_alloc(&c->base, sizeof *t->differ, &differ, NULL);
+    t->differ = (int *)differ;
+    if (!rc && (cudaEventCreate(&t->begin) || cudaEventCreate(&t->end)))
+        rc = VN_EFAIL;
+    if (rc)
+        return rc;
+    noise_kernel<<<1024, 256, 0, c->compute>>>((float *)t->noise, n);
+    return vn_cuda_cast(c, t->noise, VN_F32, t->x, act, n, NULL);
+}
+
+/* Whether the algorithm runs and gives the bits of the first one. */
+static bool trial_agrees(struct vn_cuda *c, const struct vn_matrix *m, struct trial *t,
+                         const cublasLtMatmulAlgo_t *algo, bool first) {
+    int differ = 0;
+    cudaMemsetAsync(t->y, 0, t->bytes, c->compute);
+    cudaMemsetAsync(t->differ, 0, sizeof differ, c->compute);
+    if (multiply(c, m, algo, t->x, t->y, t->n_tok))
+        return false;
+    if (first)
+        cudaMemcpyAsync(t->first, t->y, t->bytes, cudaMemcpyDeviceToDevice, c->compute);
+    else
+        differ_kernel<<<1024, 256, 0, c->compute>>>((const uint32_t *)t->y,
+                                                    (const uint32_t *)t->first,
+                                                    (int64_t)(t->bytes / 4), t->differ);
+    return !cudaStreamSynchronize(c->compute) &&
+           !cudaMemcpy(&differ, t->differ, sizeof differ, cudaMemcpyDeviceToHost) &&
+           !differ;
+}
+
+/* Milliseconds of a few products, or infinity where they fail. */
+static float trial_time(struct vn_cuda *c, const struct vn_matrix *m, struct trial *t,
+                        const cublasLtMatmulAlgo_t *algo) {
+    float ms;
+    cudaEventRecord(t->begin, c->compute);
+    for (int i = 0; i < 3; i++)
+        if (multiply(c, m, algo, t->x, t->y, t->n_tok))
+            return INFINITY;
+    cudaEventRecord(t->end, c->compute);
+    if (cudaEventSynchronize(t->end) || cudaEventElapsedTime(&ms, t->begin, t->end))
+        return INFINITY;
+    return ms;
+}
+
+/* The fastest of n candidates; the first where there is no memory to try them, and where
+ * no other is clearly faster. All take turns, so that clocks and heat treat them alike.
+ */
+static int fastest(struct vn_cuda *c, const struct vn_matrix *m,
+                   const cublasLtMatmulHeuristicResult_t *found, int n) {
+    struct trial t;
+    float best[CANDIDATES];
+    int chosen = 0;
+    bool ready = trial_new(c, m, &t) == VN_OK;
+    for (int i = 0; i < n && ready; i++) {
+        best[i] = trial_agrees(c, m, &t, &found[i].algo, i == 0) ? 1e30f : INFINITY;
+        ready = best[0] < INFINITY; /* else there is nothing to agree with */
+    }
+    for (int round = 0; round < 3 && ready; round++)
+        for (int i = 0; i < n; i++)
+            if (best[i] < INFINITY)
+                best[i] = fminf(best[i], trial_time(c, m, &t, &found[i].algo));
+    for (int i = 1; i < n && ready; i++)
+        if (best[i] < best[chosen] * (chosen ? 1 : 0.98f))
+            chosen = i;
+    trial_release(c, &t);
+    return chosen;
+}
+
 /* ---- the choice of an algorithm ---------------------------------------------------- */
 
 /* Whether the inner dimension is summed by one thread block from one end to the other. */
@@ -185,29 +335,40 @@ static cublasStatus_t ask(const struct vn_lt *lt, const struct vn_matrix *m,
     return st;
 }
 
-static int choose(struct vn_lt *lt, struct vn_matrix *m, struct vn_error *err) {
+/* Puts the candidates that sum in one piece to the front; how many those are. */
+static int keep_whole(const struct vn_lt *lt, cublasLtMatmulHeuristicResult_t *found,
+                      int n) {
+    int kept = 0;
+    for (int i = 0; i < n; i++)
+        if (!found[i].state && in_one_piece(lt, &found[i].algo))
+            found[kept++] = found[i];
+    return kept;
+}
+
+static int choose(struct vn_cuda *c, struct vn_matrix *m, struct vn_error *err) {
+    struct vn_lt *lt = c->lt;
     bool residual = m->epilogue == VN_EPI_RESIDUAL;
     for (int i = 0; i < lt->n_choices; i++) {
-        const struct choice *c = &lt->choices[i];
-        if (c->n_out == m->n_out && c->n_in == m->n_in && c->residual == residual) {
-            m->algo = c->algo;
+        const struct choice *k = &lt->choices[i];
+        if (k->n_out == m->n_out && k->n_in == m->n_in && k->residual == residual) {
+            m->algo = k->algo;
             return VN_OK;
         }
     }
     cublasLtMatmulHeuristicResult_t found[CANDIDATES];
-    int n = 0, i = 0;
+    int n = 0;
     cublasStatus_t st = ask(lt, m, found, &n);
-    while (!st && i < n && (found[i].state || !in_one_piece(lt, &found[i].algo)))
-        i++;
-    if (st || i == n)
+    if (!st)
+        n = keep_whole(lt, found, n);
+    if (st || !n)
         return vn_fail(err, VN_EFAIL,
                        "cuda: no algorithm for a product of %lld x %lld: %s",
                        (long long)m->n_out, (long long)m->n_in,
                        st ? lt->api.status(st) : "all split the inner dimension");
-    m->algo = found[i].algo;
+    m->algo = found[fastest(c, m, found, n)].algo;
     if (lt->n_choices < MAX_CHOICES) {
-        struct choice c = {m->n_out, m->n_in, residual, m->algo};
-        lt->choices[lt->n_choices++] = c;
+        struct choice k = {m->n_out, m->n_in, residual, m->algo};
+        lt->choices[lt->n_choices++] = k;
     }
     return VN_OK;
 }
@@ -308,7 +469,7 @@ int vn_cuda_matrix_new(struct vn_backend *be, const struct vn_matrix_spec *s,
                          "cuda: cannot describe a product of %lld x %lld: %s",
                          (long long)m->n_out, (long long)m->n_in, c->lt->api.status(st));
         else
-            rc = choose(c->lt, m, err);
+            rc = choose(c, m, err);
     }
     if (rc)
         vn_cuda_matrix_free(be, m);
@@ -318,22 +479,6 @@ int vn_cuda_matrix_new(struct vn_backend *be, const struct vn_matrix_spec *s,
 }
 
 /* ---- linear ------------------------------------------------------------------------ */
-
-static cublasStatus_t multiply(struct vn_cuda *c, const struct vn_linear_args *a) {
-    const struct vn_lt *lt = c->lt;
-    const struct vn_matrix *m = a->w;
-    float one = 1, keep = a->epilogue == VN_EPI_RESIDUAL ? 1 : 0;
-    uint64_t n = (uint64_t)a->n_tok;
-    cublasStatus_t st =
-        lt->api.layout_set(m->x, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
-    if (!st)
-        st = lt->api.layout_set(m->y, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
-    if (!st)
-        st = lt->api.matmul(lt->handle, m->desc, &one, m->weight, m->w, a->x, m->x, &keep,
-                            a->y, m->y, a->y, m->y, &m->algo, lt->workspace, WORKSPACE,
-                            c->compute);
-    return st;
-}
 
 int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
                    struct vn_error *err) {
@@ -348,7 +493,7 @@ int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
     if (m->own)
         return vn_cuda_gemm_any(c, a, m->weight, (const float *)m->bias, m->n_out,
                                 m->n_in, err);
-    cublasStatus_t st = multiply(c, a);
+    cublasStatus_t st = multiply(c, m, &m->algo, a->x, a->y, a->n_tok);
     if (st)
         return vn_fail(err, VN_EFAIL, "cuda: product of %lld rows with %lld x %lld: %s",
                        (long long)a->n_tok, (long long)m->n_out, (long long)m->n_in,

@@ -9,10 +9,12 @@
 
 #define VN_ATTN_KEYS 64 /* keys per step of the softmax, whatever the configuration */
 
-/* Warps of a block of attention, 16 query rows each. Up to 64 rows a block holds a whole
- * sequence; longer ones share each load of keys among twice the rows. */
-static inline int vn_tile_attn_warps(int32_t max_len) {
-    return max_len <= 64 ? 4 : 8;
+/* Warps of a block of attention, 16 query rows each: 8, which share each load of keys
+ * among more rows, unless 4 leave fewer without work. The widest heads would not fit the
+ * shared memory of every device with 8. */
+static inline int vn_tile_attn_warps(int32_t max_len, int d_head) {
+    int last = (max_len + 15) / 16 - 1; /* the longest sequence's last 16 rows */
+    return d_head < 128 && last % 8 >= 4 ? 8 : 4;
 }
 
 /* Blocks along one sequence when each takes `rows` rows; at least one. */

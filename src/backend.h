@@ -156,6 +156,7 @@ struct vn_backend_ops {
 struct vn_backend {
     struct vn_backend_ops ops; /* a copy, so that faster entries can overlay it */
     enum vn_dtype act;
+    int64_t slice_tokens;      /* best run at once; 0: few, to stay in the caches */
     char device[128];          /* for people and provenance: "cpu (avx512_bf16, oneDNN)" */
 };
 

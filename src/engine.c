@@ -98,6 +98,7 @@ static int arena_new(struct vn_engine *e, struct vn_error *err) {
 static int64_t slice_tokens(const struct vn_engine *e) {
     int64_t n = (int64_t)(SLICE_BYTES / vn_esm2_scratch(&e->config, e->b->act));
     n = n < SLICE_TOKENS_MIN ? SLICE_TOKENS_MIN : n > SLICE_TOKENS_MAX ? SLICE_TOKENS_MAX : n;
+    n = e->b->slice_tokens ? e->b->slice_tokens : n;
     return n < e->max_tokens ? n : e->max_tokens;
 }
 

@@ -54,8 +54,12 @@ static void tiles_cover_every_width(void) {
     CHECK_INT(vn_tile_norm(2560).vecs, 5);
     CHECK_INT(vn_tile_norm(33).vecs, 0);
     CHECK_INT(vn_tile_norm(5124).vecs, 0);
-    CHECK_INT(vn_tile_attn_warps(64), 4);
-    CHECK_INT(vn_tile_attn_warps(65), 8);
+    CHECK_INT(vn_tile_attn_warps(64, 64), 4);
+    CHECK_INT(vn_tile_attn_warps(65, 64), 8);
+    CHECK_INT(vn_tile_attn_warps(128, 64), 8);
+    CHECK_INT(vn_tile_attn_warps(168, 64), 4);
+    CHECK_INT(vn_tile_attn_warps(0, 64), 4);
+    CHECK_INT(vn_tile_attn_warps(65, 128), 4);
     CHECK_INT(vn_tile_blocks(0, 64), 1);
     CHECK_INT(vn_tile_blocks(64, 64), 1);
     CHECK_INT(vn_tile_blocks(65, 64), 2);
