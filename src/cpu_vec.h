@@ -7,6 +7,7 @@
  *   WIDE    vectors: ROWS x WIDE sums are kept in registers
  *   v_fma, v_max (the second operand if one is NaN), v_hsum, v_to_f16
  *   v_round to nearest, v_ldexp: p 2^n, or 0 where n < -126
+ *   v_load_n, v_store_n: the first n lanes, n < LANES
  * and the rest is written on them. A value is always computed by the same instructions
  * whatever stands beside it: loops have no separate tails, vectors are filled up. */
 #ifndef VN_CPU_VEC_H
@@ -45,6 +46,12 @@ INLINE vf v_round(vf x) {
 INLINE vf v_ldexp(vf p, vf n) {
     return _mm512_scalef_ps(p, n);
 }
+INLINE vf v_load_n(const float *p, int64_t n) {
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+INLINE void v_store_n(float *p, vf v, int64_t n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
+}
 INLINE vh v_to_f16(vf v) {
     return (vh)_mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
 }
@@ -80,6 +87,16 @@ INLINE vf v_ldexp(vf p, vf n) {
     vf low = _mm256_cmp_ps(n, _mm256_set1_ps(-126), _CMP_LT_OQ);
     return _mm256_andnot_ps(low, p * (vf)power);
 }
+INLINE __m256i v_first(int64_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+INLINE vf v_load_n(const float *p, int64_t n) {
+    return _mm256_maskload_ps(p, v_first(n));
+}
+INLINE void v_store_n(float *p, vf v, int64_t n) {
+    _mm256_maskstore_ps(p, v_first(n), v);
+}
 INLINE vh v_to_f16(vf v) {
     return (vh)_mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
 }
@@ -114,6 +131,16 @@ INLINE vf v_ldexp(vf p, vf n) {
     vint power = (__builtin_convertvector(n, vint) + 127) << 23, low = n < -126.0f;
     return (vf)((vint)(p * (vf)power) & ~low);
 }
+INLINE vf v_load_n(const float *p, int64_t n) {
+    float t[LANES] = {0};
+    vf v;
+    memcpy(t, p, (size_t)n * sizeof *t);
+    memcpy(&v, t, sizeof v);
+    return v;
+}
+INLINE void v_store_n(float *p, vf v, int64_t n) {
+    memcpy(p, &v, (size_t)n * sizeof *p);
+}
 INLINE vh v_to_f16(vf v) {
     vh h;
     for (int i = 0; i < LANES; i++)
@@ -138,16 +165,6 @@ INLINE vf v_load(const float *p) {
 }
 INLINE void v_store(float *p, vf v) {
     *(vfu *)p = v;
-}
-INLINE vf v_load_n(const float *p, int64_t n) {
-    float t[LANES] = {0};
-    memcpy(t, p, (size_t)n * sizeof *t);
-    return v_load(t);
-}
-INLINE void v_store_n(float *p, vf v, int64_t n) {
-    float t[LANES];
-    v_store(t, v);
-    memcpy(p, t, (size_t)n * sizeof *t);
 }
 INLINE vf v_from_bf16(vh h) {
     return (vf)(__builtin_convertvector(h, vu) << 16);
@@ -182,7 +199,10 @@ INLINE void v_store_act(void *p, enum vn_dtype type, int64_t i, int64_t n, vf v)
     }
     uint16_t *h = (uint16_t *)p + i;
     vh t = type == VN_BF16 ? v_to_bf16(v) : v_to_f16(v);
-    memcpy(h, &t, (n >= LANES ? LANES : (size_t)n) * sizeof *h);
+    if (n >= LANES)
+        *(vhu *)h = t;
+    else
+        memcpy(h, &t, (size_t)n * sizeof *h);
 }
 
 /* Zero in the lanes from n on. */
@@ -226,25 +246,41 @@ INLINE vf v_gelu(vf x) {
     return v_max((vf){0}, x) - tail;
 }
 
-/* Transposes LANES x LANES: step s exchanges the off-diagonal blocks of side s. */
+/* Transposes LANES x LANES: step s exchanges the off-diagonal blocks of side s. The lanes
+ * to pick are constants, so that they are not put together at run time. */
+#if LANES == 16
+#define EACH_LANE(f, s) \
+    f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s), f(8, s), \
+        f(9, s), f(10, s), f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
+#elif LANES == 8
+#define EACH_LANE(f, s) \
+    f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
+#else
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#endif
+#define PICK_LOW(l, s) ((l) & (s) ? LANES + (l) - (s) : (l))
+#define PICK_HIGH(l, s) ((l) & (s) ? LANES + (l) : (l) + (s))
+#define EXCHANGE(r, s) \
+    do { \
+        const vi low = {EACH_LANE(PICK_LOW, s)}, high = {EACH_LANE(PICK_HIGH, s)}; \
+        _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) { \
+            if (i & (s)) \
+                continue; \
+            vf a = (r)[i], b = (r)[i + (s)]; \
+            (r)[i] = __builtin_shuffle(a, b, low); \
+            (r)[i + (s)] = __builtin_shuffle(a, b, high); \
+        } \
+    } while (0)
+
 INLINE void v_transpose(vf *r) {
-#pragma GCC unroll 8
-    for (int s = 1; s < LANES; s *= 2) {
-        vi lo, hi;
-#pragma GCC unroll 16
-        for (int l = 0; l < LANES; l++) {
-            lo[l] = l & s ? LANES + l - s : l;
-            hi[l] = l & s ? LANES + l : l + s;
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) {
-            if (i & s)
-                continue;
-            vf a = r[i], b = r[i + s];
-            r[i] = __builtin_shuffle(a, b, lo);
-            r[i + s] = __builtin_shuffle(a, b, hi);
-        }
-    }
+    EXCHANGE(r, 1);
+    EXCHANGE(r, 2);
+#if LANES > 4
+    EXCHANGE(r, 4);
+#endif
+#if LANES > 8
+    EXCHANGE(r, 8);
+#endif
 }
 
 #endif
