@@ -34,6 +34,75 @@ struct vn_matrix {
     size_t scratchpad; /* bytes */
 };
 
+/* ---- versions --------------------------------------------------------------------- */
+
+/* Descriptions of memory are structs in oneDNN 2 and objects in oneDNN 3. */
+#if DNNL_VERSION_MAJOR < 3
+
+typedef const dnnl_memory_desc_t *const_dnnl_memory_desc_t;
+
+static const_dnnl_memory_desc_t view(const dnnl_memory_desc_t *d) {
+    return d;
+}
+
+static dnnl_status_t md_init(dnnl_memory_desc_t *d, const dnnl_dims_t dims,
+                             dnnl_data_type_t type, dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_init_by_tag(d, 2, dims, type, tag);
+}
+
+static void md_release(dnnl_memory_desc_t *d) {
+    (void)d;
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_sum(ops, 1);
+}
+
+static dnnl_status_t append_gelu(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+}
+
+/* x, weights, bias, y */
+static dnnl_status_t matmul_create(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                   const dnnl_memory_desc_t d[4],
+                                   const_dnnl_primitive_attr_t attr) {
+    dnnl_matmul_desc_t desc;
+    dnnl_status_t s = dnnl_matmul_desc_init(&desc, &d[0], &d[1], &d[2], &d[3]);
+    return s == dnnl_success ? dnnl_primitive_desc_create(pd, &desc, attr, engine, NULL) : s;
+}
+
+#else
+
+static const_dnnl_memory_desc_t view(const dnnl_memory_desc_t *d) {
+    return *d;
+}
+
+static dnnl_status_t md_init(dnnl_memory_desc_t *d, const dnnl_dims_t dims,
+                             dnnl_data_type_t type, dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_create_with_tag(d, 2, dims, type, tag);
+}
+
+static void md_release(dnnl_memory_desc_t *d) {
+    if (*d)
+        dnnl_memory_desc_destroy(*d);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+}
+
+static dnnl_status_t append_gelu(dnnl_post_ops_t ops) {
+    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_gelu_erf, 0, 0);
+}
+
+static dnnl_status_t matmul_create(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                   const dnnl_memory_desc_t d[4],
+                                   const_dnnl_primitive_attr_t attr) {
+    return dnnl_matmul_primitive_desc_create(pd, engine, d[0], d[1], d[2], d[3], attr);
+}
+
+#endif
+
 static int fail(struct vn_error *err, dnnl_status_t status, const char *what) {
     int rc = status == dnnl_out_of_memory   ? VN_EFAIL
              : status == dnnl_unimplemented ? VN_EINCOMPAT
@@ -76,9 +145,9 @@ static dnnl_status_t make_attr(enum vn_epilogue epilogue, dnnl_primitive_attr_t 
     if (s == dnnl_success)
         s = dnnl_post_ops_create(&ops);
     if (s == dnnl_success && epilogue == VN_EPI_GELU)
-        s = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
+        s = append_gelu(ops);
     if (s == dnnl_success && epilogue == VN_EPI_RESIDUAL)
-        s = dnnl_post_ops_append_sum(ops, 1);
+        s = append_sum(ops);
     if (s == dnnl_success)
         s = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops)
@@ -86,32 +155,44 @@ static dnnl_status_t make_attr(enum vn_epilogue epilogue, dnnl_primitive_attr_t 
     return s;
 }
 
+/* The product of a block, with the weights in whatever layout suits it. */
 static dnnl_status_t describe(const struct vn_matrix *m, dnnl_data_type_t act,
-                              dnnl_matmul_desc_t *desc) {
-    dnnl_memory_desc_t x, w, b, y;
+                              dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                              dnnl_primitive_desc_t *pd) {
+    dnnl_memory_desc_t d[4];
     dnnl_data_type_t out = m->epilogue == VN_EPI_RESIDUAL ? dnnl_f32 : act;
     const dnnl_dims_t dx = {VN_CPU_ROWS, m->n_in}, dw = {m->n_in, m->n_out},
                       db = {1, m->n_out}, dy = {VN_CPU_ROWS, m->n_out};
-    dnnl_status_t s = dnnl_memory_desc_init_by_tag(&x, 2, dx, act, dnnl_ab);
+    memset(d, 0, sizeof d);
+    dnnl_status_t s = md_init(&d[0], dx, act, dnnl_ab);
     if (s == dnnl_success)
-        s = dnnl_memory_desc_init_by_tag(&w, 2, dw, act, dnnl_format_tag_any);
+        s = md_init(&d[1], dw, act, dnnl_format_tag_any);
     if (s == dnnl_success)
-        s = dnnl_memory_desc_init_by_tag(&b, 2, db, dnnl_f32, dnnl_ab);
+        s = md_init(&d[2], db, dnnl_f32, dnnl_ab);
     if (s == dnnl_success)
-        s = dnnl_memory_desc_init_by_tag(&y, 2, dy, out, dnnl_ab);
-    return s == dnnl_success ? dnnl_matmul_desc_init(desc, &x, &w, &b, &y) : s;
+        s = md_init(&d[3], dy, out, dnnl_ab);
+    if (s == dnnl_success)
+        s = matmul_create(pd, engine, d, attr);
+    for (int i = 0; i < 4; i++)
+        md_release(&d[i]);
+    return s;
+}
+
+static dnnl_data_type_t type_of(const struct vn_cpu *c) {
+    return c->ref.base.act == VN_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
 /* Rounds the weights to the activation type and reorders them into the primitive's
  * layout. */
 static int load_weights(const struct vn_cpu *c, struct vn_matrix *m,
-                        const struct vn_matrix_spec *s, const dnnl_memory_desc_t *layout,
+                        const struct vn_matrix_spec *s, const_dnnl_memory_desc_t layout,
                         struct vn_error *err) {
     enum vn_dtype act = c->ref.base.act;
     size_t row = (size_t)m->n_in * vn_dtype_size(act), bytes;
     int64_t part_rows = m->n_out / s->n_parts;
     struct vn_buf plain = {0};
     dnnl_memory_desc_t from;
+    memset(&from, 0, sizeof from);
     dnnl_memory_t src = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t reorder = NULL;
@@ -132,11 +213,11 @@ static int load_weights(const struct vn_cpu *c, struct vn_matrix *m,
         }
         c->k->convert(from_row, plain.data + (size_t)r * row, act, m->n_in);
     }
-    st = dnnl_memory_desc_init_by_tag(&from, 2, dims, layout->data_type, dnnl_ba);
+    st = md_init(&from, dims, type_of(c), dnnl_ba);
     if (st == dnnl_success)
-        st = dnnl_memory_create(&src, &from, c->dnnl->engine, plain.data);
+        st = dnnl_memory_create(&src, view(&from), c->dnnl->engine, plain.data);
     if (st == dnnl_success)
-        st = dnnl_reorder_primitive_desc_create(&pd, &from, c->dnnl->engine, layout,
+        st = dnnl_reorder_primitive_desc_create(&pd, view(&from), c->dnnl->engine, layout,
                                                 c->dnnl->engine, NULL);
     if (st == dnnl_success)
         st = dnnl_primitive_create(&reorder, pd);
@@ -152,6 +233,7 @@ out:
         dnnl_primitive_desc_destroy(pd);
     if (src)
         dnnl_memory_destroy(src);
+    md_release(&from);
     vn_buf_release(&plain);
     free(values);
     return rc;
@@ -189,17 +271,13 @@ static dnnl_status_t make_memory(const struct vn_cpu *c, struct vn_matrix *m,
 
 static int build(struct vn_cpu *c, struct vn_matrix *m, const struct vn_matrix_spec *s,
                  struct vn_error *err) {
-    dnnl_data_type_t act = c->ref.base.act == VN_BF16 ? dnnl_bf16 : dnnl_f32;
-    dnnl_matmul_desc_t desc;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    const dnnl_memory_desc_t *layout;
+    const_dnnl_memory_desc_t layout;
     int rc;
     dnnl_status_t st = make_attr(m->epilogue, &attr);
     if (st == dnnl_success)
-        st = describe(m, act, &desc);
-    if (st == dnnl_success)
-        st = dnnl_primitive_desc_create(&pd, &desc, attr, c->dnnl->engine, NULL);
+        st = describe(m, type_of(c), c->dnnl->engine, attr, &pd);
     if (st == dnnl_success)
         st = dnnl_primitive_create(&m->primitive, pd);
     if (st != dnnl_success) {
@@ -345,13 +423,9 @@ static int find_set_threads(struct vn_cpu_dnnl *d, struct vn_error *err) {
 /* Whether there is a fast product of this precision: a generic one is slow. */
 static int probe(struct vn_cpu *c, struct vn_error *err) {
     struct vn_matrix m = {.n_out = 64, .n_in = 64, .epilogue = VN_EPI_BIAS};
-    dnnl_matmul_desc_t desc;
     dnnl_primitive_desc_t pd = NULL;
     const char *impl = "";
-    bool bf16 = c->ref.base.act == VN_BF16;
-    dnnl_status_t s = describe(&m, bf16 ? dnnl_bf16 : dnnl_f32, &desc);
-    if (s == dnnl_success)
-        s = dnnl_primitive_desc_create(&pd, &desc, NULL, c->dnnl->engine, NULL);
+    dnnl_status_t s = describe(&m, type_of(c), c->dnnl->engine, NULL, &pd);
     if (s == dnnl_success)
         s = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &impl);
     bool slow = s == dnnl_unimplemented || !strncmp(impl, "ref", 3);
@@ -359,7 +433,7 @@ static int probe(struct vn_cpu *c, struct vn_error *err) {
         dnnl_primitive_desc_destroy(pd);
     if (slow)
         return vn_fail(err, VN_ENODEVICE, "oneDNN has no fast %s product here",
-                       bf16 ? "bf16" : "fp32");
+                       c->ref.base.act == VN_BF16 ? "bf16" : "fp32");
     return s == dnnl_success ? VN_OK : fail(err, s, "describe a matrix product");
 }
 
