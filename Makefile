@@ -52,7 +52,7 @@ CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CU
 B     := build/$(subst $(comma),-,$(CONF))
 
 WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
-          -Wvla -Wwrite-strings -Wshadow -Wpointer-arith -Wundef \
+          -Wvla -Wwrite-strings -Wshadow -Wpointer-arith -Wundef -Wno-format-truncation \
           $(if $(filter 1,$(WERROR)),-Werror)
 override CPPFLAGS += -D_GNU_SOURCE -Isrc -DVN_HAVE_ONEDNN=$(ONEDNN) -DVN_HAVE_CUDA=$(CUDA)
 override CFLAGS += -std=c11 $(OPT) -g -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
