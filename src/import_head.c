@@ -118,8 +118,8 @@ static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
         p->gelu = p->activated = true;
     else if (parameters->n)
         return vn_fail(p->err, VN_EDATA,
-                       "module '%s' of class '%.100s' has parameters of its own",
-                       name, v->cls->text);
+                       "module '%s' of class '%.100s' has parameters of its own", name,
+                       v->cls->text);
     const struct vn_py *approximate = vn_py_get(state, "approximate");
     if (approximate &&
         (approximate->type != VN_PY_STRING || strcmp(approximate->text, "none")))
@@ -169,35 +169,41 @@ static int walk_state(struct parts *p, const struct vn_py *state) {
 
 /* ---- values ----------------------------------------------------------------------- */
 
-/* The values of a float tensor [rows, cols], or [rows] where cols is 0, as doubles; with
- * no tensor, `rows` times `otherwise`. malloc'ed. */
+/* Reads a float tensor [rows, cols], or [rows] where cols is 0; its data are in b. */
+static int read_floats(struct parts *p, const struct part *part, const struct vn_py *v,
+                       int64_t rows, int64_t cols, struct vn_tensor *t,
+                       struct vn_buf *b) {
+    if (!vn_ptfile_is_tensor(v))
+        return vn_fail(p->err, VN_EDATA, "'%s' has a value that is no tensor",
+                       part->name);
+    int rc = vn_ptfile_tensor(p->f, v, t, p->err);
+    if (rc == VN_OK)
+        rc = vn_ptfile_read(p->f, v, b, p->err);
+    if (rc != VN_OK)
+        return rc;
+    p->j->n_read++;
+    t->data = b->data;
+    bool floats =
+        t->type == VN_F32 || t->type == VN_F16 || t->type == VN_BF16 || t->type == VN_F64;
+    if (!floats || t->n_dims != (cols ? 2 : 1) || t->shape[0] != rows ||
+        (cols && t->shape[1] != cols))
+        return vn_fail(p->err, VN_EDATA,
+                       cols ? "'%s' has no weight of %lld x %lld floats"
+                            : "'%s' has a tensor other than %lld floats",
+                       part->name, (long long)rows, (long long)cols);
+    return VN_OK;
+}
+
+/* The values of such a tensor as doubles; where there is none, `otherwise` everywhere.
+ * malloc'ed. */
 static double *values(struct parts *p, const struct part *part, const struct vn_py *v,
                       int64_t rows, int64_t cols, double otherwise) {
     struct vn_tensor t = {0};
     struct vn_buf b = {0};
-    size_t n = (size_t)rows * (size_t)(cols ? cols : 1);
-    if (there(v)) {
-        if (!vn_ptfile_is_tensor(v)) {
-            vn_fail(p->err, VN_EDATA, "'%s' has a value that is no tensor", part->name);
-            return NULL;
-        }
-        if (vn_ptfile_tensor(p->f, v, &t, p->err) != VN_OK ||
-            vn_ptfile_read(p->f, v, &b, p->err) != VN_OK)
-            return NULL;
-        p->j->n_read++;
-        t.data = b.data;
-        if (vn_dtype_size(t.type) == 0 || t.type == VN_I64 || t.type == VN_I32 ||
-            t.type == VN_U8 || t.n_dims != (cols ? 2 : 1) || t.shape[0] != rows ||
-            (cols && t.shape[1] != cols)) {
-            vn_fail(p->err, VN_EDATA,
-                    cols ? "'%s' has no weight of %lld x %lld floats"
-                         : "'%s' has a tensor other than %lld floats",
-                    part->name, (long long)rows, (long long)cols);
-            vn_buf_release(&b);
-            return NULL;
-        }
-    }
-    double *out = vn_calloc(n, sizeof *out, p->err);
+    const size_t n = (size_t)rows * (size_t)(cols ? cols : 1);
+    double *out = NULL;
+    if (!there(v) || read_floats(p, part, v, rows, cols, &t, &b) == VN_OK)
+        out = vn_calloc(n, sizeof *out, p->err);
     for (size_t i = 0; out && i < n; i++)
         out[i] = there(v) ? (double)vn_tensor_at(&t, (int64_t)i) : otherwise;
     vn_buf_release(&b);
@@ -373,12 +379,12 @@ int vn_import_head(struct vn_import_job *j, struct vn_ptfile *f, struct vn_error
     p->err = err ? err : &local;
     j->is_head = true;
     bool state = root->type == VN_PY_DICT || vn_py_is(root, "collections.OrderedDict");
-    int rc = state ? walk_state(p, root)
-             : root->type == VN_PY_OBJECT
-                 ? walk_module(p, "the module", root, 0)
-                 : vn_fail(p->err, VN_EDATA,
-                           "holds %s, expected a module or tensors by name",
-                           vn_py_describe(root, text, sizeof text));
+    int rc =
+        state ? walk_state(p, root)
+        : root->type == VN_PY_OBJECT
+            ? walk_module(p, "the module", root, 0)
+            : vn_fail(p->err, VN_EDATA, "holds %s, expected a module or tensors by name",
+                      vn_py_describe(root, text, sizeof text));
     if (rc == VN_OK && p->relu && p->gelu)
         rc = vn_fail(p->err, VN_EDATA, "has both ReLU and GELU activations");
     if (rc == VN_OK)

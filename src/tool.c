@@ -157,7 +157,8 @@ void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, common, 0, "Common:", NULL},
         POPT_TABLEEND};
     /* the context is kept: positional arguments and option strings live in it */
-    poptContext con = poptGetContext(t->name, argc, (const char **)argv, table, 0);
+    static poptContext con;
+    con = poptGetContext(t->name, argc, (const char **)argv, table, 0);
     int rc;
     if (!con) {
         vn_tool_error(t, "cannot allocate memory for the options");

@@ -73,6 +73,7 @@ import hf without weights | 66 | . $T/model.lib; mkmodel m && rm m/model.safeten
 import hf without config | 66 | . $T/model.lib; mkmodel m && rm m/config.json && vn-model import m -o d
 import hf missing tensor | 65 | . $T/model.lib; mkmodel m && sed -i 's/"num_hidden_layers": 2/"num_hidden_layers": 3/' m/config.json && vn-model import m -o d
 import hf index lies | 65 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py hf-shards m b && sed -i 's/00001-of/00002-of/' b/*.json && vn-model import b -o d
+import hf index names more | 65 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py hf-shards m b && sed -i 's/"weight_map": {/&"more": "pytorch_model-00001-of-00002.bin", /' b/*.json && says 65 'the index names 46 tensors, the shards have 45' vn-model import b -o d; vn-model import b -o d
 import hf index escapes | 65 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py hf-shards m b && sed -i 's/"pytorch_model-00001/"..\/x/' b/*.json && vn-model import b -o d
 import hf shard missing | 66 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py hf-shards m b && rm b/*00002-of*.bin && vn-model import b -o d
 
