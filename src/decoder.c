@@ -11,7 +11,7 @@
 struct decoder {
     bool lax;
     int64_t room; /* bytes that may still be unpacked */
-    int64_t max_rows;
+    int64_t max_rows; /* of a level: what a body can hold, so that products do not wrap */
     struct vn_zbody *z;
     const struct vn_arrow_batch *in;
     const uint8_t *body;
@@ -176,10 +176,9 @@ static int check_utf8(struct decoder *d, enum vn_type type, const struct vn_arra
 
 static int take_values(struct decoder *d, const struct vn_level *v, struct vn_array *a) {
     size_t width = v->type == VN_FIXED_BINARY ? (size_t)v->size : vn_type_width(v->type);
-    size_t need = vn_bits_bytes(a->length), size;
+    size_t need = v->type == VN_BOOL ? vn_bits_bytes(a->length) : (size_t)a->length * width;
+    size_t size;
     uint8_t *p;
-    if (v->type != VN_BOOL && !vn_mul((size_t)a->length, width, &need))
-        return vn_fail(d->err, VN_EDATA, "%lld rows are too many", (long long)a->length);
     int rc = take_whole(d, need, &size, &p);
     a->values = p;
     return rc;
@@ -207,7 +206,7 @@ static int take_level(struct decoder *d, const struct vn_field *f, int l,
                       struct vn_column *c, int64_t rows) {
     const struct vn_level *v = &f->level[l];
     struct vn_array *a = &c->level[l];
-    int64_t first, last, below;
+    int64_t first, last;
     if (d->node >= d->in->n_nodes)
         return vn_fail(d->err, VN_EDATA, "%zu nodes are too few", d->in->n_nodes);
     struct vn_arrow_node n = vn_arrow_node(d->in, d->node++);
@@ -223,10 +222,8 @@ static int take_level(struct decoder *d, const struct vn_field *f, int l,
     if (rc != VN_OK)
         return rc;
     if (v->type == VN_FIXED_LIST) {
-        if (__builtin_mul_overflow(n.length, v->size, &below))
-            return vn_fail(d->err, VN_EDATA, "%lld rows are too many", (long long)n.length);
         d->storage += 2;
-        return take_level(d, f, l + 1, c, below);
+        return take_level(d, f, l + 1, c, n.length * v->size);
     }
     if (vn_type_is_list(v->type)) {
         rc = take_offsets(d, v->type, a, &first, &last);
@@ -258,7 +255,7 @@ static int ensure_storage(struct vn_batch *b, const struct vn_schema *s,
 int vn_decode_batch(const struct vn_schema *schema, bool lax, int64_t max_body,
                     struct vn_zbody *z, const struct vn_arrow_batch *in, const uint8_t *body,
                     size_t n_body, struct vn_batch *out, struct vn_error *err) {
-    struct decoder d = {.lax = lax, .room = max_body, .max_rows = max_body, .z = z,
+    struct decoder d = {.lax = lax, .room = max_body, .max_rows = VN_MAX_BODY, .z = z,
                         .in = in, .body = body, .n_body = n_body, .err = err};
     int rc = vn_batch_set_columns(out, schema->n_fields, err);
     out->n_rows = 0;

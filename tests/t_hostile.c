@@ -341,6 +341,57 @@ static void bomb(void) {
     with_frame(b, 1000, "cut bomb", "says it unpacks to 1073741824");
 }
 
+/* ---- nulls ------------------------------------------------------------------------------- */
+
+/* A column of three int32 that may be null, with this bitmap (none of n bytes). */
+static void with_bitmap(int64_t nulls, const void *bits, size_t n, const char *message) {
+    struct forge f = {.rows = 3};
+    struct vn_schema kept = schema;
+    vn_schema_init(&schema, VN_KIND_RECORDS);
+    gen_chain(&schema, "c", VN_INT32, 0, 0, 0, 0, 1, true);
+    node(&f, 3, nulls);
+    put_packed(&f, bits, n);
+    put_packed(&f, (const int32_t[]){1, 2, 3}, 12);
+    refuse_forged(&f, "bitmap", message);
+    vn_schema_release(&schema);
+    schema = kept;
+}
+
+static void bitmaps(void) {
+    with_bitmap(1, "\x05", 1, "batch 1 at byte"); /* sound */
+    with_bitmap(0, NULL, 0, "batch 1 at byte");
+    with_bitmap(0, "\x07", 1, "batch 1 at byte");
+    with_bitmap(2, "\x05", 1, "the count of nulls is 2, 1 found");
+    with_bitmap(0, "\x05", 1, "the count of nulls is 0, 1 found");
+    with_bitmap(1, "\x0d", 1, "the padding of a bitmap is not zero");
+    with_bitmap(1, NULL, 0, "1 nulls without a bitmap");
+    with_bitmap(1, "\x05\0", 2, "holds 2 bytes, expected 1");
+}
+
+static void unpacked_size(void) { /* is bounded as the size sent is, all buffers together */
+    struct forge f = {.rows = 2};
+    struct vn_buf out = {0};
+    static const char text[3000];
+    node(&f, 2, 0);
+    put_packed(&f, NULL, 0);
+    put_packed(&f, (const int32_t[]){0, 1500, 3000}, 12);
+    put_packed(&f, text, 3000);
+    finish(&f, &out);
+    for (int64_t max = 1000; max < 5000; max += 2009) {
+        struct vn_reader_options o = {.max_body = max};
+        struct vn_source *src;
+        struct vn_reader *r;
+        struct vn_batch b = {0};
+        gen_must(vn_source_memory(out.data, out.len, "test", &src, &err), &err);
+        gen_must(vn_reader_open(src, &o, &r, &err), &err);
+        CHECK_INT(vn_reader_next(r, &b, &err), VN_EDATA);
+        CHECK(!strstr(err.msg, "unpacks to more bytes than allowed") == (max >= 3012));
+        vn_batch_release(&b);
+        vn_reader_close(r);
+    }
+    vn_buf_release(&out);
+}
+
 /* ---- totals ------------------------------------------------------------------------------ */
 
 /* A batch without rows, in the first place of its stream. */
@@ -591,6 +642,8 @@ int main(void) {
     TEST(texts);
     TEST(frames);
     TEST(bomb);
+    TEST(bitmaps);
+    TEST(unpacked_size);
     TEST(totals);
     TEST(lengths);
     TEST(bodies);
