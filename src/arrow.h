@@ -86,9 +86,6 @@ int vn_arrow_write_footer(const struct vn_schema *s, const struct vn_arrow_block
                           size_t n_blocks, struct vn_buf *out, struct vn_error *err)
     VN_NODISCARD;
 
-/* Levels and buffers of a column on the wire. */
-int vn_arrow_buffers_of(const struct vn_level *v); /* validity included */
-
 /* Values of the payload's lists: what vn_totals.tokens counts. The column, or -1. */
 int vn_arrow_payload(const struct vn_schema *s);
 

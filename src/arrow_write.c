@@ -21,12 +21,6 @@ static const uint8_t footer_widths[] = {2, 4, 0, 4}; /* version, schema, diction
 #define VERSION_5 4
 #define CODEC_ZSTD 1
 
-int vn_arrow_buffers_of(const struct vn_level *v) {
-    if (v->type == VN_FIXED_LIST)
-        return 1;
-    return vn_type_offset_width(v->type) && !vn_type_is_list(v->type) ? 3 : 2;
-}
-
 int vn_arrow_payload(const struct vn_schema *s) {
     const char *name = s->kind == VN_KIND_TOKENS       ? "tokens"
                        : s->kind == VN_KIND_EMBEDDINGS ? "embedding"

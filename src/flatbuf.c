@@ -47,8 +47,7 @@ size_t vn_fb_table(struct vn_fb_out *o, const uint8_t *widths, int n) {
     return table;
 }
 
-/* Position of a slot and, by the next one or the end of the table, no check of its width:
- * the writer's own tables only. */
+/* Position of a slot's value, in a table that vn_fb_table made with that slot. */
 static size_t slot_at(struct vn_fb_out *o, size_t table, int slot) {
     size_t vtable = table - vn_load32(vn_fb_at(o, table));
     return table + vn_load16(vn_fb_at(o, vtable + 4 + 2 * (size_t)slot));
