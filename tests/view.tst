@@ -46,7 +46,7 @@ check: every kind | 0 | for k in records tokens embeddings vectors scores all; d
 check: joined | 0 | (vectors() { $B/tests/mkvectors n=$1; }; vectors 100; vectors 30) | vn-view --check | grep -q '	130 records'
 check: a record is missing | 65 | $B/tests/mkvectors n=50 drop=7 | vn-view --check
 check: the last record is missing: nobody can know | 0 | $B/tests/mkvectors n=50 drop=49 window=1 | vn-view --check
-check: a record comes twice | 65 | $B/tests/mkvectors n=50 again=7 | vn-view --check
+check: a record comes twice | 65 | $B/tests/mkvectors n=50 again=7 | vn-view --check 2>err; rc=$?; grep -q 'record 7 comes twice' err && exit $rc
 check: cut | 65 | $B/tests/mkvectors n=50 | head -c 3000 | vn-view --check
 check: empty | 65 | vn-view --check </dev/null
 check: no stream | 65 | echo hello world | vn-view --check
