@@ -30,9 +30,12 @@
 #
 # A file of src/ with a hyphen in its name is a program, one without is the library.
 # Objects live in build/<configuration>/, so that switching SAN, CUDA or ONEDNN back and
-# forth rebuilds nothing twice; bin/ holds the configuration built last.
+# forth rebuilds nothing twice; other flags rebuild when they change. bin/ holds the
+# configuration built last, and build/last points to it.
 
-CC      ?= gcc
+ifeq ($(origin CC),default) # make's own default is no choice of anybody
+CC      := gcc
+endif
 NVCC    ?= nvcc
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -42,17 +45,20 @@ SAN     ?=
 WERROR  ?= 1
 
 have = $(shell printf '\043include <$(1)>\n' | $(CC) -E - >/dev/null 2>&1 && echo 1 || echo 0)
+ifeq ($(origin ONEDNN),undefined)
+ONEDNN := $(call have,dnnl.h)
+endif
 nvcc := $(shell command -v $(NVCC))
 CUDA   ?= $(if $(nvcc),$(if $(SAN),0,1),0)
-ONEDNN ?= $(call have,dnnl.h)
 OPT    ?= -O2
 
 comma := ,
-CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),$(if $(SAN),-cuda),$(if $(SAN),,$(if $(nvcc),-nocuda)))$(if $(filter 1,$(ONEDNN)),,-noonednn)
+CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),$(if $(SAN),-cuda),$(if $(SAN),,-nocuda))$(if $(filter 1,$(ONEDNN)),,-noonednn)
 B     := build/$(subst $(comma),-,$(CONF))
 
 WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
-          -Wvla -Wwrite-strings -Wshadow -Wpointer-arith -Wundef -Wno-format-truncation \
+          -Wvla -Wwrite-strings -Wshadow -Wpointer-arith -Wundef -Wno-unknown-warning-option \
+          -Wno-format-truncation -Wno-bitwise-instead-of-logical \
           $(if $(filter 1,$(WERROR)),-Werror)
 override CPPFLAGS += -D_GNU_SOURCE -Isrc -DVN_HAVE_ONEDNN=$(ONEDNN) -DVN_HAVE_CUDA=$(CUDA)
 override CFLAGS += -std=c11 $(OPT) -g -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
@@ -86,7 +92,6 @@ PROG_SRC := $(wildcard src/vn-*.c)
 LIB_SRC  := $(filter-out $(PROG_SRC),$(wildcard src/*.c))
 PROGS    := $(PROG_SRC:src/%.c=bin/%)
 LIB_OBJ  := $(LIB_SRC:src/%.c=$(B)/%.o)
-SCRIPTS  := $(wildcard bin/vn-*.sh)
 TEST_SRC := $(wildcard tests/t_*.c)
 TESTS    := $(TEST_SRC:tests/%.c=$(B)/tests/%)
 TOOL_SRC := $(filter-out $(TEST_SRC) tests/fault.c,$(wildcard tests/*.c))
@@ -102,10 +107,22 @@ endif
 
 .PHONY: all
 all: $(B)/libvn.a $(CUDA_LIB) $(PROGS)
+	@ln -sfn $(notdir $(B)) build/last
+
+# What everything was compiled with: touched only when that changes, and then all is again.
+quote = '$(subst ','\'',$(1))'
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quote,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)) | cmp -s - $@ || \
+	printf '%s\n' $(call quote,$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)) >$@
+$(B)/cuda/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quote,$(NVCC) $(NVCCFLAGS)) | cmp -s - $@ || \
+	printf '%s\n' $(call quote,$(NVCC) $(NVCCFLAGS)) >$@
 
 # ---- the library and the programs -----------------------------------------------------
 
-$(B)/%.o: src/%.c
+$(B)/%.o: src/%.c $(B)/flags
 	$(call say,CC)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$*) -MMD -MP -c $< -o $@
@@ -114,9 +131,7 @@ $(B)/libvn.a: $(LIB_OBJ)
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/backend.o: $(CUDA_LIB) # where a build without it was before
-
-$(B)/cuda/%.o: cuda/%.cu
+$(B)/cuda/%.o: cuda/%.cu $(B)/cuda/flags
 	$(call say,NVCC)
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) $(NVCCFLAGS) -MMD -MP -c $< -o $@
@@ -138,7 +153,7 @@ $(PROGS): bin/%: $(B)/bin/% FORCE
 
 # ---- tests ------------------------------------------------------------------------------
 
-$(B)/tests/%: tests/%.c $(B)/libvn.a $(CUDA_LIB)
+$(B)/tests/%: tests/%.c $(B)/flags $(B)/libvn.a $(CUDA_LIB)
 	$(call say,LD)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -MMD -MP $(LDFLAGS) $< $(B)/libvn.a $(LDLIBS) -o $@

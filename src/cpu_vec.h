@@ -262,13 +262,12 @@ INLINE vf v_gelu(vf x) {
 #define PICK_HIGH(l, s) ((l) & (s) ? LANES + (l) : (l) + (s))
 #define EXCHANGE(r, s) \
     do { \
-        const vi low = {EACH_LANE(PICK_LOW, s)}, high = {EACH_LANE(PICK_HIGH, s)}; \
         _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) { \
             if (i & (s)) \
                 continue; \
             vf a = (r)[i], b = (r)[i + (s)]; \
-            (r)[i] = __builtin_shuffle(a, b, low); \
-            (r)[i + (s)] = __builtin_shuffle(a, b, high); \
+            (r)[i] = __builtin_shufflevector(a, b, EACH_LANE(PICK_LOW, s)); \
+            (r)[i + (s)] = __builtin_shufflevector(a, b, EACH_LANE(PICK_HIGH, s)); \
         } \
     } while (0)
 

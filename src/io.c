@@ -138,6 +138,7 @@ void vn_source_close(struct vn_source *s) {
 #define TEXT_BUFFER ((size_t)64 << 10)
 #define PIPE_BUFFER (1 << 20)
 #define MAX_PENDING 16
+#define MAX_TEMP_NAMES 100
 
 struct vn_sink {
     int fd;
@@ -153,9 +154,11 @@ struct vn_sink {
 static char *volatile pending[MAX_PENDING];
 
 void vn_sink_unlink_pending(void) {
-    for (int i = 0; i < MAX_PENDING; i++)
-        if (pending[i])
-            unlink(pending[i]);
+    for (int i = 0; i < MAX_PENDING; i++) {
+        const char *temp = pending[i];
+        if (temp)
+            unlink(temp);
+    }
 }
 
 static int claim_slot(char *temp) {
@@ -177,21 +180,35 @@ static void sink_free(struct vn_sink *s) {
     free(s);
 }
 
+/* A new file beside path, never one that is there: process numbers are not unique across
+ * the machines that share a disk, and a link could have been planted under the name. */
+static int open_temp(struct vn_sink *s, const char *path, struct vn_error *err) {
+    size_t n = strlen(path) + 48;
+    s->temp = vn_calloc(n, 1, err);
+    if (!s->temp)
+        return VN_EFAIL;
+    for (int i = 0; i < MAX_TEMP_NAMES; i++) {
+        snprintf(s->temp, n, "%s.%ld.%d.tmp", path, (long)getpid(), i);
+        s->fd = open(s->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (s->fd >= 0 || errno != EEXIST)
+            break;
+    }
+    if (s->fd >= 0)
+        s->slot = claim_slot(s->temp);
+    return VN_OK;
+}
+
 /* Opens the temporary file; anything that is not a regular file (a FIFO, /dev/full) has no
  * "complete" state and is written in place. */
 static int open_path(struct vn_sink *s, const char *path, struct vn_error *err) {
     struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+    int rc = VN_OK;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         s->fd = open(path, O_WRONLY | O_CLOEXEC);
-    } else {
-        size_t n = strlen(path) + 32;
-        s->temp = vn_calloc(n, 1, err);
-        if (!s->temp)
-            return VN_EFAIL;
-        snprintf(s->temp, n, "%s.%ld.tmp", path, (long)getpid());
-        s->slot = claim_slot(s->temp);
-        s->fd = open(s->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    }
+    else
+        rc = open_temp(s, path, err);
+    if (rc != VN_OK)
+        return rc;
     if (s->fd < 0)
         return vn_fail_errno(err, VN_EWRITE, errno, "cannot create '%s'", path);
     return VN_OK;

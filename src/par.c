@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "mem.h"
 
@@ -130,9 +131,9 @@ void vn_team_free(struct vn_team *t) {
 
 int vn_cpu_count(void) {
     cpu_set_t set;
-    int n = 1;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        n = CPU_COUNT(&set);
+    int n = sched_getaffinity(0, sizeof set, &set) == 0
+                ? CPU_COUNT(&set)
+                : (int)sysconf(_SC_NPROCESSORS_ONLN); /* more than a cpu_set_t has */
     FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
     if (f) {
         long quota, period;

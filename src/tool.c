@@ -15,6 +15,8 @@
 #include "io.h"
 #include "par.h"
 
+#define MAX_ARGUMENTS ((size_t)64 << 10) /* bytes of them in the provenance */
+
 static double now(void) {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -92,6 +94,7 @@ static void on_signal(int sig) {
     raise(sig);
 }
 
+/* SIGXFSZ is ignored, so that a file over its limit fails like a full disk: with 74. */
 static void install_signals(void) {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
@@ -99,6 +102,7 @@ static void install_signals(void) {
         if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
             sigaction(signals[i], &act, NULL);
     }
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 static void print_help(const struct vn_tool *t, poptContext con) {
@@ -300,6 +304,11 @@ char *vn_tool_provenance(const struct vn_tool *t) {
         for (int i = 1; i < t->argc; i++) {
             if (i > 1)
                 fputc(',', f);
+            /* a thousand file names are no use to anybody, and metadata has an end */
+            if (fflush(f) == 0 && n + strlen(t->argv[i]) > MAX_ARGUMENTS) {
+                fprintf(f, "\"... and %d more\"", t->argc - i);
+                break;
+            }
             json_string(f, t->argv[i]);
         }
         fputc(']', f);

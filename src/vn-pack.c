@@ -65,7 +65,7 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
         (void)vn_tool_choice(t, "vocab", p->vocab, vocabs);
     p->max_tokens = vn_tool_int(t, "max-tokens", max_tokens, 1, 1 << 27);
     p->window = vn_tool_int(t, "window", window, 1, 1 << 24);
-    p->max_length = vn_tool_int(t, "max-length", max_length, 0, INT32_MAX);
+    p->max_length = vn_tool_int(t, "max-length", max_length, 0, MAX_RECORD_TOKENS - 2);
     p->long_mode = (enum long_mode)vn_tool_choice(t, "long", long_mode, modes);
     if (p->long_mode != KEEP && !p->max_length)
         vn_tool_usage(t, "--long %s needs --max-length", long_mode);

@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD
-export T=$top/tests B=${B:-build/release}
+export T=$top/tests B=${B:-build/last}
 case $B in /*) ;; *) B=$top/$B ;; esac
 export B VN_BIN=$top/bin PATH="$top/bin:$PATH" LC_ALL=C
 export VN_TEST_DATA=${VN_TEST_DATA:-$top/../shared/data}

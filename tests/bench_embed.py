@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """vn-pack | vn-embed --pool mean on the CPU against fair-esm (FP32, PyTorch), same weights.
 
-    make bench        or: VN_BIN=bin B=build/release python tests/bench_embed.py [THREADS]
+    make bench        or: VN_BIN=bin B=build/last python tests/bench_embed.py [THREADS]
 
 Random proteins of 50 to 170 tokens. fair-esm gets them sorted by length, in padded batches of
 the token budget that was fastest on a sample of them, and its residue means are taken; the
@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(TESTS, "ref"))
 import fairesm  # noqa: E402
 
 BIN = os.environ.get("VN_BIN", os.path.join(TESTS, "../bin"))
-MKMODEL = os.path.join(os.environ.get("B", os.path.join(TESTS, "../build/release")),
+MKMODEL = os.path.join(os.environ.get("B", os.path.join(TESTS, "../build/last")),
                        "tests", "mkmodel")
 THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else 2
 ROUNDS = 3

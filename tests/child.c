@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
         execvp(argv[i + 1], argv + i + 1);
         die(argv[i + 1]);
     }
-    int status;
+    int status = 0;
     struct rusage usage;
     if (pid < 0 || wait4(pid, &status, 0, &usage) != pid)
         die("wait");

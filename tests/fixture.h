@@ -15,7 +15,7 @@ __attribute__((unused)) static struct vn_model *fixture_model(const char *argume
     char command[1024];
     const char *build = getenv("B");
     snprintf(command, sizeof command, "rm -rf model && '%s/tests/mkmodel' %s model",
-             build ? build : "build/release", arguments);
+             build ? build : "build/last", arguments);
     if (system(command) != 0)
         check_fail(__FILE__, __LINE__, command);
     else if (vn_model_open("./model", &m, &err) < 0)

@@ -172,7 +172,7 @@ blur() { sed 's/[0-9][0-9.]*/N/g'; }
 sed -n '/^## A tour/,/^## The programs/s/^    //p' "$top/README.md" >tour
 awk '/^\$ / { print "echo @@@"; print substr($0, 3) } /^> / { print substr($0, 3) }' tour >tour.script
 sed -e '/^> /d' -e 's/^\$ .*/@@@/' tour | blur >tour.expected
-mkdir -p clone/build && ln -s "$top/bin" "$top/examples" clone && ln -s "$B" clone/build/release
+mkdir -p clone/build && ln -s "$top/bin" "$top/examples" clone && ln -s "$B" clone/build/last
 (cd clone && bash ../tour.script) 2>&1 </dev/null | blur >tour.out
 [ -s tour.script ] && diff tour.expected tour.out >diff.out
 verdict $? "the README's tour"

@@ -37,7 +37,7 @@ if [ "${1:-}" = --python ]; then
     exit 0
 fi
 
-B=${B:-build/release}
+B=${B:-build/last}
 case $B in /*) ;; *) B=$PWD/$B ;; esac
 export B VN_BIN=$PWD/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
 export VN_TEST_DATA=${VN_TEST_DATA:-$PWD/../shared/data}

@@ -52,3 +52,7 @@ model-of-another-kind | 65 | $B/tests/mkmodel m; sed -i 's/"esm"/"bert"/' m/conf
 model-with-another-vocabulary | 65 | $B/tests/mkmodel m; printf 'a\nb\n' >m/vocab.txt; vn-pack -m m </dev/null
 model-without-weights | 0 | $B/tests/mkmodel m; rm -f m/model*; vn-pack -m m </dev/null >/dev/null
 cat-joins-budgets | 0 | $B/tests/mkfasta protein 300 >x.fa; vn-pack --vocab esm2 --max-tokens 500 x.fa >a; vn-pack --vocab esm2 x.fa >b; cat a b | vn-view --check | grep -q '	600 records	'
+thousands-of-files | 0 | mkdir d; printf '>a\nMK\n' >d/a-file-with-a-name-that-is-not-short-0; for i in $(seq 3000); do ln d/a-file-with-a-name-that-is-not-short-0 d/a-file-with-a-name-that-is-not-short-$i; done; vn-pack --vocab esm2 d/* >x && vn-view --check x | grep -q '	3001 records	' && vn-view --header x | grep -q '\.\.\. and [0-9]* more'
+file-size-limit | 74 | $B/tests/mkfasta protein 20000 >x.fa; trap 'ls out* 2>/dev/null && exit 1' EXIT; (ulimit -f 100; vn-pack --vocab esm2 x.fa -o out)
+max-length-beyond-a-batch | 2 | printf '>a\nMK\n' | vn-pack --vocab esm2 --max-length 1G --long truncate
+temporary-name-is-not-followed | 0 | printf '>a\nMK\n' >x.fa; echo precious >victim; (for i in 0 1 2 3; do ln -s victim out.$BASHPID.$i.tmp; done; exec vn-pack --vocab esm2 x.fa -o out); grep -q precious victim && vn-view --check out >/dev/null

@@ -14,7 +14,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD
-export T=$top/tests B=${B:-build/release}
+export T=$top/tests B=${B:-build/last}
 case $B in /*) ;; *) B=$top/$B ;; esac
 export B
 export PATH="$top/bin:$PATH"

@@ -7,7 +7,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$here/../..
-build=${B:-build/release}
+build=${B:-build/last}
 case $build in /*) ;; *) build=$top/$build ;; esac
 export PATH="$top/bin:$PATH"
 

@@ -24,7 +24,7 @@ def vn():
 @pytest.fixture(scope="session")
 def tool():
     """Runs a helper program of tests/ and returns what it prints."""
-    folder = os.path.join(TOP, os.environ.get("B", "build/release"), "tests")
+    folder = os.path.join(TOP, os.environ.get("B", "build/last"), "tests")
 
     def run(program, *args):
         return subprocess.run([os.path.join(folder, program), *map(str, args)], check=True,

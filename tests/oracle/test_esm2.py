@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(TESTS, "ref"))
 import fairesm  # noqa: E402
 
 BIN = os.environ.get("VN_BIN", os.path.join(TESTS, "..", "bin"))
-MKMODEL = os.path.join(os.environ.get("B", os.path.join(TESTS, "../build/release")),
+MKMODEL = os.path.join(os.environ.get("B", os.path.join(TESTS, "../build/last")),
                        "tests", "mkmodel")
 
 # layers, width, heads: the six head sizes of ESM-2, and the 8M model in full

@@ -21,7 +21,7 @@ from torch import nn
 
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 BIN = os.environ.get("VN_BIN", os.path.join(TESTS, "..", "bin"))
-MKMODEL = os.path.join(os.environ.get("B", os.path.join(TESTS, "../build/release")),
+MKMODEL = os.path.join(os.environ.get("B", os.path.join(TESTS, "../build/last")),
                        "tests", "mkmodel")
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 

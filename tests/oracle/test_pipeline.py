@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("VN_BIN", ROOT / "bin"))
-B = Path(os.environ.get("B", ROOT / "build/release"))
+B = Path(os.environ.get("B", ROOT / "build/last"))
 DEMO = ROOT / "examples/demo/proteins.fa"
 LAYERS, WIDTH, HEADS = 3, 48, 3
 

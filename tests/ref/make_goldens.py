@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tests/golden/esm2-*.safetensors: hidden states of fair-esm for small seeded models.
 
-    B=build/release python tests/ref/make_goldens.py [OUT]
+    B=build/last python tests/ref/make_goldens.py [OUT]
 
 See README.md beside this file. The models are scaled-down shapes of the six sizes of ESM-2,
 with their head sizes; tests/mkmodel writes the same bytes on every machine, so only what
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 import fairesm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MKMODEL = os.path.join(os.environ.get("B", os.path.join(HERE, "../../build/release")),
+MKMODEL = os.path.join(os.environ.get("B", os.path.join(HERE, "../../build/last")),
                        "tests", "mkmodel")
 
 # like, layers, width, heads, seed
