@@ -315,6 +315,22 @@ static int make_room(const struct vn_engine *e, struct slot *s, struct vn_error 
     return rc;
 }
 
+/* Queues the whole job, slice by slice. */
+static int queue_job(struct vn_engine *e, struct slot *s, struct vn_error *err) {
+    const struct vn_job *job = s->job;
+    int32_t *cu = (int32_t *)(void *)s->cu.data;
+    int rc = VN_OK;
+    for (int64_t from = 0, to; from < job->n_seq && rc == VN_OK; from = to) {
+        to = from + 1;
+        if (job->outcome.data[from] == VN_REC_TOO_LONG)
+            continue;
+        to = slice_end(e, job, from);
+        rc = queue_slice(e, s, from, to, cu, err);
+        cu += to - from + 1;
+    }
+    return rc;
+}
+
 int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *err) {
     if (e->in_flight == VN_SLOTS)
         return vn_fail(err, VN_EINTERNAL, "a job too many: %d are in flight", VN_SLOTS);
@@ -327,17 +343,13 @@ int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *e
         rc = look(e, job, &longest, err);
     if (rc == VN_OK)
         rc = rope_grow(e, longest, slot, err);
-    int32_t *cu = (int32_t *)(void *)s->cu.data;
-    for (int64_t from = 0, to; from < job->n_seq && rc == VN_OK; from = to) {
-        to = from + 1;
-        if (job->outcome.data[from] == VN_REC_TOO_LONG)
-            continue;
-        to = slice_end(e, job, from);
-        rc = queue_slice(e, s, from, to, cu, err);
-        cu += to - from + 1;
-    }
-    if (rc == VN_OK)
-        rc = e->b->ops.mark(e->b, slot, err);
+    if (rc < 0)
+        return rc;
+    rc = queue_job(e, s, err);
+    int marked = e->b->ops.mark(e->b, slot, rc < 0 ? NULL : err);
+    if (rc < 0 && marked == VN_OK) /* the job's memory is the caller's again: nothing may */
+        marked = e->b->ops.wait(e->b, slot, NULL); /* write to it any more */
+    rc = rc < 0 ? rc : marked;
     if (rc == VN_OK)
         e->in_flight++;
     return rc;
