@@ -34,8 +34,6 @@ static int find_columns(struct vn_embedder *e, const struct vn_schema *in,
     e->payload = vn_schema_require(in, "tokens", tokens, 2, err);
     if (e->payload < 0)
         return e->payload;
-    if (vn_schema_find(in, "embedding") >= 0)
-        return vn_fail(err, VN_EINCOMPAT, "the stream has a column 'embedding' already");
     e->status = vn_schema_find(in, "status");
     e->status_added = e->status < 0;
     if (e->status_added) {
