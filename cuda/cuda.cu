@@ -62,11 +62,7 @@ int vn_cuda_status(cudaError_t e) {
     case cudaErrorMemoryAllocation:
     case cudaErrorDevicesUnavailable: return VN_EBUSY;
     case cudaErrorNoDevice:
-    case cudaErrorInsufficientDriver:
-    case cudaErrorInvalidDevice:
-    case cudaErrorInitializationError:
-    case cudaErrorSystemDriverMismatch:
-    case cudaErrorCompatNotSupportedOnDevice: return VN_ENODEVICE;
+    case cudaErrorInvalidDevice: return VN_ENODEVICE;
     default: return VN_EFAIL;
     }
 }
@@ -448,11 +444,13 @@ static const struct vn_backend_ops cuda_ops = {
 
 /* The device's properties, or the reason why it is of no use. */
 static int examine(int index, struct cudaDeviceProp *p, struct vn_error *err) {
-    int n = 0;
+    int n = 0, driver = 0;
     cudaError_t e = cudaGetDeviceCount(&n);
+    /* without any driver the runtime says that it is too old, and its version is 0 */
+    if (e == cudaErrorInsufficientDriver && !cudaDriverGetVersion(&driver) && !driver)
+        return vn_fail(err, VN_ENODEVICE, "cuda: no usable device: there is no driver");
     if (e)
-        return vn_fail(err, VN_ENODEVICE, "cuda: no usable device: %s",
-                       cudaGetErrorString(e));
+        return failed(e, "no usable device", err);
     if (index >= n)
         return vn_fail(err, VN_ENODEVICE, "cuda: no device %d, there are %d", index, n);
     e = cudaSetDevice(index);

@@ -28,7 +28,8 @@ struct vn_cuda {
 };
 
 /* Status of a CUDA error: what the device has not got is VN_EBUSY, no device
- * VN_ENODEVICE. */
+ * VN_ENODEVICE. A GPU that is there and does not work is VN_EFAIL: "auto" may not take the
+ * CPU instead without being told. */
 int vn_cuda_status(cudaError_t e);
 
 /* Makes the backend's device the current one of this thread. */
@@ -57,7 +58,8 @@ int vn_cuda_gemm_any(struct vn_cuda *c, const struct vn_linear_args *a,
                      const void *weight, const float *bias, int64_t n_out, int64_t n_in,
                      struct vn_error *err);
 
-/* gemm.cu: loads cuBLASLt (VN_ENODEVICE when it is not there); NULL is legal to close. */
+/* gemm.cu: loads cuBLASLt (VN_EFAIL when it is not there: a GPU is); NULL is legal to
+ * close. */
 int vn_lt_open(struct vn_cuda *c, struct vn_error *err);
 void vn_lt_close(struct vn_cuda *c);
 size_t vn_lt_version(const struct vn_lt *lt);

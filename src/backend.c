@@ -9,7 +9,8 @@ static int open_cuda(const struct vn_backend_options *o, int index,
     return vn_cuda_open(o, index, out, err);
 }
 
-/* The first GPU if there is one, else the CPU; a GPU that fails otherwise is an error. */
+/* The first GPU if there is one, else the CPU, with the reason left in err; a GPU that is
+ * there and fails is an error. */
 static int open_auto(const struct vn_backend_options *o, struct vn_backend **out,
                      struct vn_error *err) {
     int rc = vn_cuda_open(o, 0, out, err);

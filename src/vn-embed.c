@@ -87,9 +87,12 @@ static int open_engine(struct embed *e, struct vn_error *err) {
         .device = o->device,
         .act = acts[vn_tool_choice(e->tool, "precision", o->precision, precision_words)],
         .threads = e->tool->threads};
+    err->msg[0] = '\0';
     rc = vn_backend_open(&bo, &backend, err);
     if (rc < 0)
         return rc;
+    if (err->msg[0])
+        vn_tool_note(e->tool, "not on a GPU: %s", err->msg);
     memcpy(e->device, backend->device, sizeof e->device);
     vn_tool_note(e->tool, "model '%s', layer %d, device '%s', precision %s, %d threads",
                  e->model->name, e->eo.layer, e->device, o->precision, e->tool->threads);
