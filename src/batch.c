@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool vn_status_has_result(const char *text, size_t n) {
+    return (n == 2 && !memcmp(text, "ok", 2)) || (n == 9 && !memcmp(text, "truncated", 9));
+}
+
 void vn_batch_init(struct vn_batch *b) {
     memset(b, 0, sizeof *b);
 }

@@ -64,6 +64,10 @@ static inline const char *vn_utf8_row(const struct vn_column *c, int64_t row, si
     return (const char *)c->level[0].values + o[row];
 }
 
+/* Does the text of a column "status" promise a result? "ok" and "truncated" do: a reason
+ * why there is none comes in their place. Any other text is such a reason, and stays. */
+bool vn_status_has_result(const char *text, size_t n);
+
 /* ---- builders: a column that grows row by row ------------------------------------------ */
 
 /* Grows one column of the type of `field`, which must outlive it. vn_builder_clear keeps

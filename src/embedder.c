@@ -160,21 +160,22 @@ static int vectors_column(struct vn_embedder *e, struct vn_column *c, struct vn_
     return VN_OK;
 }
 
-/* A status stays as it came unless it was ok (or null) and the model has more to say. */
+/* A status stays as it came, unless there was none, or the model cannot keep its promise. */
 static int build_status(struct vn_embedder *e, int64_t from, struct vn_error *err) {
     const struct vn_column *c = e->status_added ? NULL : &e->in->columns[e->status];
     int rc = VN_OK;
     for (int64_t i = 0; i < e->job.n_seq && rc == VN_OK; i++) {
-        const char *text = vn_outcome_name(e->job.outcome.data[i]), *old = NULL;
+        const enum vn_outcome outcome = e->job.outcome.data[i];
+        const char *text = vn_outcome_name(outcome), *old = NULL;
         size_t n = strlen(text), n_old = 0;
         if (c && !vn_is_null(&c->level[0], from + i))
             old = vn_utf8_row(c, from + i, &n_old);
-        if (old && !(n_old == 2 && !memcmp(old, "ok", 2))) {
+        if (old && (outcome == VN_REC_OK || !vn_status_has_result(old, n_old))) {
             text = old;
             n = n_old;
         }
         rc = vn_builder_add_bytes(&e->carried[e->status], text, n, err);
-        e->count[e->job.outcome.data[i]]++;
+        e->count[outcome]++;
     }
     return rc;
 }
@@ -195,7 +196,8 @@ static int build_column(struct vn_embedder *e, int i, int64_t from, struct vn_co
 /* ---- batches ------------------------------------------------------------------------------ */
 
 int vn_embedder_put(struct vn_embedder *e, const struct vn_batch *in, struct vn_error *err) {
-    if (in->columns[e->payload].level[0].null_count)
+    const struct vn_column *c = &in->columns[e->payload];
+    if (c->level[0].null_count || c->level[1].null_count)
         return vn_fail(err, VN_EDATA, "column 'tokens' has nulls");
     e->in = in;
     e->row = 0;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PART_SCORES ((int64_t)1 << 18) /* of one part; a single row may have more */
+
 enum { LABEL = 2, SCORES = 3 }; /* places: id, record, label, scores, status, carried */
 
 /* ---- the schema -------------------------------------------------------------------- */
@@ -154,13 +156,15 @@ static int call(const struct vn_scorer *s, const float *p) {
     return best;
 }
 
-/* The status that a row of the vectors brings, or NULL for none or "ok". */
-static const char *brought(const struct vn_scorer *s, const struct vn_batch *in,
-                           int64_t row, size_t *n) {
-    if (s->status < 0 || vn_is_null(&in->columns[s->status].level[0], row))
-        return NULL;
-    const char *text = vn_utf8_row(&in->columns[s->status], row, n);
-    return *n == 0 || (*n == 2 && !memcmp(text, "ok", 2)) ? NULL : text;
+/* The status of a row that ends like this. */
+static const char *status_of(const struct vn_scorer *s, const struct vn_batch *in,
+                             int64_t row, bool called, const char *outcome, size_t *n) {
+    const struct vn_column *c = s->status < 0 ? NULL : &in->columns[s->status];
+    const char *text = c && !vn_is_null(&c->level[0], row) ? vn_utf8_row(c, row, n) : NULL;
+    if (text && *n && (called || !vn_status_has_result(text, *n)))
+        return text;
+    *n = strlen(outcome);
+    return outcome;
 }
 
 static void tally(struct vn_scorer *s, int label, const char *status, size_t n) {
@@ -176,18 +180,15 @@ static void tally(struct vn_scorer *s, int label, const char *status, size_t n) 
     s->per_label[label].rows++;
 }
 
+/* The scores of the row are p. */
 static int score_row(struct vn_scorer *s, const struct vn_batch *in, int64_t row,
-                     struct vn_error *err) {
-    const float *p = (const float *)s->probabilities.data + row * s->n_classes;
+                     const float *p, struct vn_error *err) {
     bool empty = vn_is_null(&in->columns[s->embedding].level[0], row);
     int label = empty ? s->n_classes : call(s, p), rc;
     bool called = label < s->n_classes;
     size_t n = 0;
-    const char *status = brought(s, in, row, &n);
-    if (!status) {
-        status = empty ? "empty" : called ? "ok" : "not finite";
-        n = strlen(status);
-    }
+    const char *status = status_of(s, in, row, called,
+                                   empty ? "empty" : called ? "ok" : "not finite", &n);
     if (called)
         rc = vn_builder_add_bytes(&s->made[LABEL], s->head->labels[label],
                                   strlen(s->head->labels[label]), err);
@@ -202,23 +203,30 @@ static int score_row(struct vn_scorer *s, const struct vn_batch *in, int64_t row
     return rc;
 }
 
-int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch *out,
-                    struct vn_error *err) {
-    size_t bytes;
-    if (!vn_mul((size_t)in->n_rows, (size_t)s->n_classes * sizeof(float), &bytes))
-        return vn_fail(err, VN_EDATA, "a batch of %lld rows is too large",
-                       (long long)in->n_rows);
-    int rc = vn_buf_resize(&s->probabilities, bytes, err);
+int vn_scorer_next(struct vn_scorer *s, const struct vn_batch *in, int64_t *row,
+                   struct vn_batch *out, struct vn_error *err) {
+    const struct vn_array *vectors = in->columns[s->embedding].level;
+    const int64_t most = PART_SCORES > s->n_classes ? PART_SCORES / s->n_classes : 1;
+    const int64_t from = *row, left = in->n_rows - from, n = left < most ? left : most;
+    if (!n)
+        return 0;
+    if (vectors[1].null_count)
+        return vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
+    int rc = vn_buf_resize(&s->probabilities,
+                           (size_t)n * (size_t)s->n_classes * sizeof(float), err);
+    float *p = (float *)s->probabilities.data;
     if (rc == VN_OK)
-        rc = vn_head_apply(s->head, in->columns[s->embedding].level[1].values, in->n_rows,
-                           (float *)s->probabilities.data, &s->scratch, err);
+        rc = vn_head_apply(s->head, (const float *)vectors[1].values + from * s->head->width[0],
+                           n, p, &s->scratch, err);
     for (int i = 0; i < s->schema.n_fields && rc == VN_OK; i++) {
         vn_builder_clear(&s->made[i]);
         if (s->source[i] >= 0)
-            rc = vn_builder_append(&s->made[i], &in->columns[s->source[i]], 0, in->n_rows,
-                                   err);
+            rc = vn_builder_append(&s->made[i], &in->columns[s->source[i]], from, n, err);
     }
-    for (int64_t row = 0; row < in->n_rows && rc == VN_OK; row++)
-        rc = score_row(s, in, row, err);
-    return rc == VN_OK ? vn_builders_give(s->made, s->schema.n_fields, out, err) : rc;
+    for (int64_t i = 0; i < n && rc == VN_OK; i++)
+        rc = score_row(s, in, from + i, p + i * s->n_classes, err);
+    if (rc == VN_OK)
+        rc = vn_builders_give(s->made, s->schema.n_fields, out, err);
+    *row += n;
+    return rc == VN_OK ? 1 : rc;
 }

@@ -2,8 +2,9 @@
  *
  * The scores schema is id, record, label (null: no call), score_CLASS per class (null:
  * none), status, and then every other column of the vectors stream but the embedding. A row
- * without a vector gets no call and the status that it brought, or "empty"; scores that are
- * not finite get none and "not finite"; else the status is what the row brought, or "ok". */
+ * without a vector gets no call, one whose scores are not finite none either; its status is
+ * the reason that it brought, and "empty" or "not finite" where it brought none, "ok" or
+ * "truncated". Else the status is what the row brought, or "ok". */
 #ifndef VN_SCORER_H
 #define VN_SCORER_H
 
@@ -39,10 +40,11 @@ int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
                    const struct vn_schema *vectors, float threshold, const char *program,
                    struct vn_error *err) VN_NODISCARD;
 
-/* Scores the rows of `in` into out, an initialised batch, which owns them; memory that it
- * holds from earlier is used again. */
-int vn_scorer_apply(struct vn_scorer *s, const struct vn_batch *in, struct vn_batch *out,
-                    struct vn_error *err) VN_NODISCARD;
+/* Scores rows of `in` from *row on, as many as a part of bounded size takes, into out, an
+ * initialised batch, which owns them; memory that it holds from earlier is used again. 1,
+ * with *row behind them, or 0 when there are no more. VN_EDATA for nulls inside vectors. */
+int vn_scorer_next(struct vn_scorer *s, const struct vn_batch *in, int64_t *row,
+                   struct vn_batch *out, struct vn_error *err) VN_NODISCARD;
 
 void vn_scorer_release(struct vn_scorer *s);
 

@@ -86,17 +86,27 @@ static int put_out(struct classify *c, struct vn_error *err) {
     return rc;
 }
 
-static int run(struct classify *c, struct vn_error *err) {
+static int score_batch(struct classify *c, struct vn_error *err) {
+    int64_t row = 0;
     int rc;
-    while ((rc = vn_reader_next(c->reader, &c->in, err)) > 0) {
-        rc = vn_scorer_apply(&c->scorer, &c->in, &c->scored, err);
-        if (rc == VN_OK)
-            rc = vn_order_put(c->order, &c->scored, err);
+    while ((rc = vn_scorer_next(&c->scorer, &c->in, &row, &c->scored, err)) > 0) {
+        rc = vn_order_put(c->order, &c->scored, err);
         if (rc == VN_OK)
             rc = put_out(c, err);
         if (rc != VN_OK)
             break;
     }
+    if (rc == VN_EDATA)
+        vn_prefix(err, "'%s': batch %llu", vn_reader_name(c->reader),
+                  (unsigned long long)c->in.number);
+    return rc;
+}
+
+static int run(struct classify *c, struct vn_error *err) {
+    int rc;
+    while ((rc = vn_reader_next(c->reader, &c->in, err)) > 0)
+        if ((rc = score_batch(c, err)) != VN_OK)
+            break;
     if (rc == VN_OK)
         rc = vn_order_finish(c->order, err);
     uint64_t records = vn_reader_totals(c->reader).records;

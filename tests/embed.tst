@@ -67,7 +67,7 @@ max-tokens beyond a message, token rows | 2 | . $T/embed.sh; some | vn-embed -m 
 max-tokens beyond memory | 0 | . $T/embed.sh; [ $(cat /proc/sys/vm/overcommit_memory) != 1 ] || { echo 'skip: the system promises memory that is not there'; exit; }; some >t; vn-embed -m m --pool mean --max-tokens 2147483647 t 2>err >o; [ $? = 1 ] && grep 'no room for records of 2147483647 tokens' err
 
 # ---- status ----
-a status is kept, but for ok | 0 | . $T/embed.sh; mktokens --status 5:cut -:why -:ok - 70:ok 70:cut | vn-embed -m m --max-tokens 60 | rows | cut -f 3,5 | cmp - <(printf 'cut\t5\nwhy\t0\nempty\t0\nempty\t0\ntoo long\t0\ncut\t0\n')
+a status is kept, but for ok | 0 | . $T/embed.sh; mktokens --status 5:cut -:why -:ok - 70:ok 70:cut 5:truncated 70:truncated -:truncated | vn-embed -m m --max-tokens 60 | rows | cut -f 3,5 | cmp - <(printf 'cut\t5\nwhy\t0\nempty\t0\nempty\t0\ntoo long\t0\ncut\t0\ntruncated\t5\ntoo long\t0\nempty\t0\n')
 not finite is a status | 0 | . $T/embed.sh; poison; mktokens 0,20,2 0,22,5,2 0,5,2 | vn-embed -m m | rows | cut -f 3,5 | cmp - <(printf 'ok\t3\nnot finite\t0\nok\t3\n')
 not finite, fused and pooled | 0 | . $T/embed.sh; poison; mktokens 0,20,2 0,22,5,2 0,5,2 >t; cmp <(vn-embed -m m --pool mean t | rows) <(vn-embed -m m t | vn-pool | rows)
 

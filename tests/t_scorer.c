@@ -19,7 +19,9 @@ static struct vn_error err;
 static struct vn_schema schema;
 static struct vn_builder columns[4];
 static struct vn_scorer scorer;
-static struct vn_batch scored;
+static struct vn_batch scored; /* the last part */
+static int64_t last_part;
+static int n_parts;
 
 /* Vectors with ids r0, r1 ...; NAN in the first place: no vector. */
 static void score(const float (*x)[2], const char *const *status, int n,
@@ -51,8 +53,11 @@ static void score(const float (*x)[2], const char *const *status, int n,
         vn_builder_view(&columns[i], &in.columns[i]);
     int rc = vn_scorer_init(&scorer, &head, &schema, threshold, "\"program\":\"t\"", &err);
     CHECK_INT(rc, 0);
-    CHECK_INT(vn_scorer_apply(&scorer, &in, &scored, &err), 0);
-    CHECK_INT(scored.n_rows, n);
+    int64_t row = 0;
+    for (n_parts = 0; (rc = vn_scorer_next(&scorer, &in, &row, &scored, &err)) > 0; n_parts++)
+        last_part = scored.n_rows;
+    CHECK_INT(rc, 0);
+    CHECK_INT(row, n);
     vn_batch_release(&in);
 }
 
@@ -110,25 +115,29 @@ static void the_threshold_belongs_to_the_second_class(void) {
 }
 
 static void no_vector_no_call(void) {
-    const float x[][2] = {{NAN, 0}, {NAN, 0}, {NAN, 0}, {NAN, 0}, {1, 0}, {1, 0}};
-    const char *const status[] = {NULL, "ok", "too long", "", "odd", "ok"};
-    const char *const wanted[] = {"empty", "empty", "too long", "empty", "odd", "ok"};
-    score(x, status, 6, NAN);
-    for (int i = 0; i < 6; i++) {
-        CHECK_STR(cell("label", i), i < 4 ? "." : "b");
+    const float x[][2] = {{NAN, 0}, {NAN, 0}, {NAN, 0}, {NAN, 0}, {NAN, 0},
+                          {1, 0},   {1, 0},   {1, 0}};
+    const char *const status[] = {NULL, "ok", "too long", "", "truncated", "odd", "ok",
+                                  "truncated"};
+    const char *const wanted[] = {"empty", "empty", "too long", "empty", "empty", "odd", "ok",
+                                  "truncated"};
+    score(x, status, 8, NAN);
+    for (int i = 0; i < 8; i++) {
+        CHECK_STR(cell("label", i), i < 5 ? "." : "b");
         CHECK_STR(cell("status", i), wanted[i]);
     }
-    CHECK_INT(scored.columns[3].level[0].null_count, 4);
-    CHECK_INT(scorer.n_statuses, 4);
-    CHECK_INT(scorer.per_status[0].rows, 3);
-    CHECK_INT(scorer.per_label[2].rows, 4);
+    CHECK_INT(scored.columns[3].level[0].null_count, 5);
+    CHECK_INT(scorer.n_statuses, 5);
+    CHECK_INT(scorer.per_status[0].rows, 4);
+    CHECK_INT(scorer.per_label[2].rows, 5);
     done();
 }
 
 static void not_finite(void) {
-    const float x[][2] = {{0, NAN}, {INFINITY, 0}, {1, 0}};
-    const char *const status[] = {"ok", "bent", NULL};
-    score(x, status, 3, 0.0f);
+    const float x[][2] = {{0, NAN}, {INFINITY, 0}, {1, 0}, {0, NAN}};
+    const char *const status[] = {"ok", "bent", NULL, "truncated"};
+    score(x, status, 4, 0.0f);
+    CHECK_STR(cell("status", 3), "not finite");
     CHECK_STR(cell("label", 0), ".");
     CHECK_STR(cell("status", 0), "not finite");
     CHECK_STR(cell("label", 1), ".");
@@ -153,6 +162,22 @@ static void many_statuses_are_summed_up(void) {
     done();
 }
 
+static void a_large_batch_leaves_in_parts(void) {
+    enum { ROWS = (1 << 17) + 3 }; /* 2^18 scores at once */
+    float(*x)[2] = calloc(ROWS, sizeof *x);
+    for (int i = 0; x && i < ROWS; i++)
+        x[i][i & 1] = 1;
+    score((const float(*)[2])x, NULL, ROWS, NAN);
+    CHECK_INT(n_parts, 2);
+    CHECK_INT(last_part, 3);
+    CHECK_STR(cell("label", 0), "b"); /* rows are counted on, vectors too */
+    CHECK_STR(cell("label", 1), "a");
+    CHECK_INT(((const uint64_t *)scored.columns[1].level[0].values)[2], ROWS - 1);
+    CHECK_INT(scorer.per_label[0].rows, ROWS / 2);
+    done();
+    free(x);
+}
+
 static void provenance_quotes_the_name(void) {
     const float x[][2] = {{1, 0}};
     char name[32] = "";
@@ -168,6 +193,7 @@ int main(void) {
     TEST(no_vector_no_call);
     TEST(not_finite);
     TEST(many_statuses_are_summed_up);
+    TEST(a_large_batch_leaves_in_parts);
     TEST(provenance_quotes_the_name);
     return check_done();
 }
