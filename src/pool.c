@@ -1,12 +1,23 @@
 #include "pool.h"
 
+#include <string.h>
+
 #define COLUMNS 64 /* summed side by side: the order within a column is the contract's \
                     */
 
-const char *const vn_pool_names[] = {"none", "mean", "mean-all", "cls", "max", NULL};
+static const char *const names[] = {"none", "mean", "mean-all", "cls", "max"};
 
 const char *vn_pool_name(enum vn_pooling pool) {
-    return vn_pool_names[pool];
+    return names[pool];
+}
+
+bool vn_pool_of(const char *word, enum vn_pooling *pool) {
+    for (int p = VN_POOL_NONE; p <= VN_POOL_MAX; p++)
+        if (!strcmp(word, names[p])) {
+            *pool = (enum vn_pooling)p;
+            return true;
+        }
+    return false;
 }
 
 void vn_pool_range(enum vn_pooling pool, int64_t n, int64_t *from, int64_t *to) {

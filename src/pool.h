@@ -7,6 +7,8 @@
 #ifndef VN_POOL_H
 #define VN_POOL_H
 
+#include <stdbool.h>
+
 #include "err.h"
 
 #ifdef __cplusplus
@@ -31,8 +33,9 @@ void vn_pool_range(enum vn_pooling pool, int64_t n, int64_t *from, int64_t *to);
  * VN_POOL_NONE. */
 void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d, float *out);
 
-const char *vn_pool_name(enum vn_pooling pool);            /* "mean-all" */
-extern const char *const vn_pool_names[];                  /* in enum order, NULL-terminated */
+const char *vn_pool_name(enum vn_pooling pool); /* "mean-all" */
+/* The rule of that name, "none" included; false: there is none. */
+bool vn_pool_of(const char *word, enum vn_pooling *pool);
 
 #ifdef __cplusplus
 }

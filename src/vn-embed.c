@@ -11,7 +11,6 @@
 /* What is left of a body for the other columns when a record's rows are the largest. */
 #define BODY_MARGIN ((int64_t)16 << 20)
 
-static const char *const pool_words[] = {"none", "auto", "mean", "mean-all", "cls", "max", NULL};
 static const char *const dtype_words[] = {"f32", "f16", NULL};
 static const char *const precision_words[] = {"fp32", "bf16", "fp16", NULL};
 
@@ -39,14 +38,14 @@ struct embed {
 /* ---- start ------------------------------------------------------------------------------ */
 
 static void check_options(struct embed *e) {
-    static const enum vn_pooling pools[] = {VN_POOL_NONE, VN_POOL_NONE, VN_POOL_MEAN,
-                                            VN_POOL_MEAN_ALL, VN_POOL_CLS, VN_POOL_MAX};
     const struct options *o = e->opts;
     if (!o->model)
         vn_tool_usage(e->tool, "no model: give one with -m");
-    int pool = vn_tool_choice(e->tool, "pool", o->pool, pool_words);
-    bool automatic = !strcmp(pool_words[pool], "auto");
-    e->eo.pool = automatic ? VN_POOL_MEAN : pools[pool]; /* mean: the rule of ESM-2 */
+    if (!strcmp(o->pool, "auto"))
+        e->eo.pool = VN_POOL_MEAN; /* the rule of ESM-2 */
+    else if (!vn_pool_of(o->pool, &e->eo.pool))
+        vn_tool_usage(e->tool, "--pool '%s': expected none, auto, mean, mean-all, cls or max",
+                      o->pool);
     e->eo.out_type = vn_tool_choice(e->tool, "dtype", o->dtype, dtype_words) ? VN_F16 : VN_F32;
     if (e->eo.pool != VN_POOL_NONE && e->eo.out_type == VN_F16)
         vn_tool_usage(e->tool, "--dtype f16 is for token rows: pooled vectors are f32");

@@ -2,34 +2,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "num.h"
-#include "pool.h"
+#include "pooler.h"
 #include "stream.h"
 #include "tool.h"
 
-static const char *const pool_words[] = {"auto", "mean", "mean-all", "cls", "max", NULL};
-
 struct pool {
     struct vn_tool *tool;
-    enum vn_pooling rule;
+    enum vn_pooling rule; /* VN_POOL_NONE: the model's */
     struct vn_reader *reader;
+    struct vn_pooler *pooler;
     struct vn_writer *writer;
-    struct vn_schema schema; /* of the output; its columns stand as in the input */
-    int payload;
-    bool half; /* rows are f16 */
-    int32_t d;
+    struct vn_schema schema; /* of the output */
     struct vn_batch in, out;
-    struct vn_buf vectors;  /* [B, D] f32 */
-    struct vn_buf rows;     /* [n, D] f32: a record's half rows, widened */
-    struct vn_buf validity; /* [B] bits */
 };
 
+static void check_options(struct pool *p, const char *word) {
+    if (!strcmp(word, "auto"))
+        return;
+    if (!vn_pool_of(word, &p->rule) || p->rule == VN_POOL_NONE)
+        vn_tool_usage(p->tool, "--pool '%s': expected auto, mean, mean-all, cls or max", word);
+}
+
+static int open_input(struct pool *p, struct vn_error *err) {
+    struct vn_source *source;
+    int rc = vn_source_open(p->tool->files[0], &source, err);
+    if (rc < 0)
+        return rc;
+    rc = vn_reader_open(source, NULL, &p->reader, err);
+    if (rc < 0)
+        return rc;
+    return vn_schema_require_kind(vn_reader_schema(p->reader), VN_KIND_EMBEDDINGS, err);
+}
+
 /* "auto" is what the model's authors do: for ESM-2 the mean over residues. */
-static int choose_rule(struct pool *p, const char *word, struct vn_error *err) {
-    static const enum vn_pooling rules[] = {VN_POOL_NONE, VN_POOL_MEAN, VN_POOL_MEAN_ALL,
-                                            VN_POOL_CLS, VN_POOL_MAX};
+static int choose_rule(struct pool *p, struct vn_error *err) {
     char vocabulary[64] = "";
-    p->rule = rules[vn_tool_choice(p->tool, "pool", word, pool_words)];
     if (p->rule != VN_POOL_NONE)
         return VN_OK;
     vn_schema_provenance(vn_reader_schema(p->reader), "vocabulary", vocabulary,
@@ -42,122 +49,46 @@ static int choose_rule(struct pool *p, const char *word, struct vn_error *err) {
     return VN_OK;
 }
 
-static int open_input(struct pool *p, struct vn_error *err) {
-    static const enum vn_type single[] = {VN_LIST, VN_FIXED_LIST, VN_FLOAT32};
-    static const enum vn_type half[] = {VN_LIST, VN_FIXED_LIST, VN_FLOAT16};
-    struct vn_source *source;
-    int rc = vn_source_open(p->tool->files[0], &source, err);
-    if (rc < 0)
-        return rc;
-    rc = vn_reader_open(source, NULL, &p->reader, err);
-    if (rc < 0)
-        return rc;
-    const struct vn_schema *in = vn_reader_schema(p->reader);
-    rc = vn_schema_require_kind(in, VN_KIND_EMBEDDINGS, err);
-    if (rc < 0)
-        return rc;
-    p->payload = vn_schema_require(in, "embedding", half, 3, NULL);
-    p->half = p->payload >= 0;
-    if (!p->half)
-        p->payload = vn_schema_require(in, "embedding", single, 3, err);
-    if (p->payload < 0)
-        return p->payload;
-    p->d = in->fields[p->payload].level[1].size;
-    return VN_OK;
-}
-
-static int open_output(struct pool *p, struct vn_error *err) {
-    static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32};
-    const int32_t sizes[] = {p->d, 0};
-    const struct vn_schema *in = vn_reader_schema(p->reader);
+static int add_provenance(struct pool *p, struct vn_error *err) {
     struct vn_buf members = {0};
-    struct vn_sink *sink;
-    int rc = VN_OK;
-    vn_schema_release(&p->schema);
-    vn_schema_init(&p->schema, VN_KIND_VECTORS);
-    for (int i = 0; i < in->n_meta && rc == VN_OK; i++)
-        rc = vn_schema_set_meta(&p->schema, in->meta[i].key, in->meta[i].value, err);
-    for (int i = 0; i < in->n_fields && rc == VN_OK; i++)
-        rc = i == p->payload
-                 ? vn_schema_add(&p->schema, "embedding", vector, sizes, 2, true, err)
-                 : vn_schema_add_field(&p->schema, &in->fields[i], err);
-    if (rc < 0)
-        return rc;
     char *mine = vn_tool_provenance(p->tool);
-    rc = mine ? vn_buf_printf(&members, err, "%s,\"pool\":\"%s\"", mine, vn_pool_name(p->rule))
-              : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
+    int rc = mine ? vn_buf_printf(&members, err, "%s,\"pool\":\"%s\"", mine,
+                                  vn_pool_name(p->rule))
+                  : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
     if (rc == VN_OK)
         rc = vn_schema_add_program(&p->schema, (const char *)members.data, err);
     vn_buf_release(&members);
     free(mine);
+    return rc;
+}
+
+static int open_output(struct pool *p, struct vn_error *err) {
+    struct vn_sink *sink;
+    vn_schema_release(&p->schema);
+    int rc = vn_pooler_new(vn_reader_schema(p->reader), p->rule, &p->schema, &p->pooler, err);
+    if (rc == VN_OK)
+        rc = add_provenance(p, err);
     if (rc == VN_OK)
         rc = vn_sink_open(p->tool->output, &sink, err);
     return rc < 0 ? rc : vn_writer_open(sink, &p->schema, &p->writer, err);
 }
 
-/* Rows [from, to) of the payload as f32. */
-static int widen(struct pool *p, int64_t from, int64_t to, const float **x,
-                 struct vn_error *err) {
-    const void *values = p->in.columns[p->payload].level[2].values;
-    if (!p->half) {
-        *x = (const float *)values + from * p->d;
-        return VN_OK;
-    }
-    const uint16_t *h = (const uint16_t *)values + from * p->d;
-    size_t n = (size_t)((to - from) * p->d);
-    int rc = vn_buf_resize(&p->rows, n * sizeof(float), err);
-    if (rc < 0)
-        return rc;
-    float *rows = (float *)(void *)p->rows.data;
-    for (size_t i = 0; i < n; i++)
-        rows[i] = vn_f16_to_f32(h[i]);
-    *x = rows;
-    return VN_OK;
-}
-
-/* A record without rows has no vector: null, and its status says why. */
 static int run_batch(struct pool *p, struct vn_error *err) {
-    const struct vn_array *list = &p->in.columns[p->payload].level[0];
-    const size_t width = (size_t)p->d * sizeof(float);
-    const int64_t n = p->in.n_rows;
-    int64_t nulls = 0;
-    p->vectors.len = p->validity.len = 0;
-    int rc = vn_buf_zeros(&p->vectors, (size_t)n * width, err);
-    if (rc == VN_OK)
-        rc = vn_buf_zeros(&p->validity, (size_t)(n + 7) / 8, err);
-    for (int64_t i = 0; i < n && rc == VN_OK; i++) {
-        int64_t from, to;
-        const float *x;
-        vn_span(list, VN_LIST, i, &from, &to);
-        if (from == to || vn_is_null(list, i)) {
-            nulls++;
-            continue;
-        }
-        rc = widen(p, from, to, &x, err);
-        if (rc < 0)
-            break;
-        vn_pool_rows(p->rule, x, to - from, p->d,
-                     (float *)(void *)(p->vectors.data + (size_t)i * width));
-        p->validity.data[i >> 3] |= (uint8_t)(1 << (i & 7));
-    }
-    if (rc == VN_OK)
-        rc = vn_batch_set_columns(&p->out, p->schema.n_fields, err);
-    if (rc < 0)
-        return rc;
-    p->out.n_rows = n;
-    for (int i = 0; i < p->schema.n_fields; i++)
-        p->out.columns[i] = p->in.columns[i];
-    vn_column_vectors(&p->out.columns[p->payload], n, p->d, p->vectors.data,
-                      nulls ? p->validity.data : NULL, nulls);
-    return vn_writer_put(p->writer, &p->out, err);
+    int rc = vn_pooler_put(p->pooler, &p->in, err);
+    while (rc >= 0 && (rc = vn_pooler_next(p->pooler, &p->out, err)) > 0)
+        rc = vn_writer_put(p->writer, &p->out, err);
+    if (rc == VN_EDATA)
+        vn_prefix(err, "'%s': batch %llu", vn_reader_name(p->reader),
+                  (unsigned long long)p->in.number);
+    return rc;
 }
 
-static int run(struct pool *p, const char *word, struct vn_error *err) {
+static int run(struct pool *p, struct vn_error *err) {
     int rc = vn_tool_refuse_terminal(p->tool, true, true, err);
     if (rc == VN_OK)
         rc = open_input(p, err);
     if (rc == VN_OK)
-        rc = choose_rule(p, word, err);
+        rc = choose_rule(p, err);
     if (rc == VN_OK)
         rc = open_output(p, err);
     while (rc >= 0 && (rc = vn_reader_next(p->reader, &p->in, err)) > 0)
@@ -194,15 +125,13 @@ int main(int argc, char **argv) {
     struct pool p = {.tool = &tool};
     vn_tool_begin(&tool, argc, argv, options);
     vn_schema_init(&p.schema, VN_KIND_OTHER);
-    vn_tool_choice(&tool, "pool", word, pool_words); /* before anything is read */
-    int rc = run(&p, word, &err);
+    check_options(&p, word);
+    int rc = run(&p, &err);
     vn_writer_abort(p.writer);
+    vn_pooler_free(p.pooler);
     vn_schema_release(&p.schema);
     vn_batch_release(&p.in);
     vn_batch_release(&p.out);
     vn_reader_close(p.reader);
-    vn_buf_release(&p.vectors);
-    vn_buf_release(&p.rows);
-    vn_buf_release(&p.validity);
     return vn_tool_finish(&tool, rc, &err);
 }

@@ -11,7 +11,7 @@ level() { # of a file of src/, by its name
     fastx.* | inflate.* | codon.* | tok* | packer.*) echo 3 ;;
     json.* | scorer.* | safetensors*.* | model.* | head.* | pickle*.* | ptfile.* | import*.*) echo 4 ;;
     backend.* | pool.* | cpu*) echo 5 ;;
-    engine.* | embedder.* | profile.* | esm2.* | dnabert.*) echo 6 ;;
+    engine.* | embedder.* | pooler.* | profile.* | esm2.* | dnabert.*) echo 6 ;;
     vn-*) echo 10 ;;
     *) echo unknown ;;
     esac

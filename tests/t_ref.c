@@ -43,10 +43,13 @@ static void pool_range(void) {
 }
 
 static void pool_names(void) {
-    int n = 0;
-    while (vn_pool_names[n])
-        n++;
-    CHECK_INT(n, VN_POOL_MAX + 1);
+    enum vn_pooling p = VN_POOL_CLS;
+    for (int i = VN_POOL_NONE; i <= VN_POOL_MAX; i++) {
+        CHECK(vn_pool_of(vn_pool_name((enum vn_pooling)i), &p));
+        CHECK_INT(p, i);
+    }
+    CHECK(!vn_pool_of("auto", &p) && !vn_pool_of("", &p) && !vn_pool_of("mean-", &p));
+    CHECK_INT(p, VN_POOL_MAX);
     CHECK_STR(vn_pool_name(VN_POOL_NONE), "none");
     CHECK_STR(vn_pool_name(VN_POOL_MEAN), "mean");
     CHECK_STR(vn_pool_name(VN_POOL_MEAN_ALL), "mean-all");

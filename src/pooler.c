@@ -1,0 +1,179 @@
+#include "pooler.h"
+
+#include <stdlib.h>
+
+#include "num.h"
+
+/* Vectors of one part: a row without token rows costs its reader little and us a vector, so
+ * what a small batch can ask for has to be bounded. Also the most that one vector may take. */
+#define PART_BYTES ((int64_t)16 << 20)
+
+struct vn_pooler {
+    enum vn_pooling rule;
+    const struct vn_schema *schema; /* of the output: its columns stand as in the input */
+    int payload;
+    bool half; /* rows are f16 */
+    int64_t d;
+    struct vn_builder *carried; /* [schema->n_fields]; the payload's stays empty */
+    struct vn_buf vectors;      /* [B, D] f32 */
+    struct vn_buf rows;         /* [n, D] f32: a record's half rows, widened */
+    struct vn_buf validity;     /* [B] bits */
+    const struct vn_batch *in;  /* the batch at work, and its first row to come */
+    int64_t row;
+};
+
+/* ---- schema ------------------------------------------------------------------------------ */
+
+static int find_payload(struct vn_pooler *p, const struct vn_schema *in,
+                        struct vn_error *err) {
+    static const enum vn_type single[] = {VN_LIST, VN_FIXED_LIST, VN_FLOAT32};
+    static const enum vn_type half[] = {VN_LIST, VN_FIXED_LIST, VN_FLOAT16};
+    p->payload = vn_schema_require(in, "embedding", half, 3, NULL);
+    p->half = p->payload >= 0;
+    if (!p->half)
+        p->payload = vn_schema_require(in, "embedding", single, 3, err);
+    if (p->payload < 0)
+        return p->payload;
+    p->d = in->fields[p->payload].level[1].size;
+    if (p->d > PART_BYTES / (int64_t)sizeof(float))
+        return vn_fail(err, VN_EINCOMPAT, "vectors of %lld values, expected at most %lld",
+                       (long long)p->d, (long long)(PART_BYTES / (int64_t)sizeof(float)));
+    return VN_OK;
+}
+
+static int fill_schema(const struct vn_pooler *p, const struct vn_schema *in,
+                       struct vn_schema *out, struct vn_error *err) {
+    static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32};
+    const int32_t sizes[] = {(int32_t)p->d, 0};
+    int rc = VN_OK;
+    for (int i = 0; i < in->n_meta && rc == VN_OK; i++)
+        rc = vn_schema_set_meta(out, in->meta[i].key, in->meta[i].value, err);
+    for (int i = 0; i < in->n_fields && rc == VN_OK; i++)
+        rc = i == p->payload ? vn_schema_add(out, "embedding", vector, sizes, 2, true, err)
+                             : vn_schema_add_field(out, &in->fields[i], err);
+    return rc;
+}
+
+int vn_pooler_new(const struct vn_schema *in, enum vn_pooling rule, struct vn_schema *out,
+                  struct vn_pooler **pooler, struct vn_error *err) {
+    vn_schema_init(out, VN_KIND_VECTORS);
+    struct vn_pooler *p = vn_calloc(1, sizeof *p, err);
+    if (!p)
+        return VN_EFAIL;
+    p->rule = rule;
+    int rc = find_payload(p, in, err);
+    if (rc == VN_OK)
+        rc = fill_schema(p, in, out, err);
+    if (rc == VN_OK) {
+        p->schema = out;
+        p->carried = vn_calloc((size_t)out->n_fields, sizeof *p->carried, err);
+        rc = p->carried ? VN_OK : VN_EFAIL;
+    }
+    if (rc < 0) {
+        vn_pooler_free(p);
+        return rc;
+    }
+    for (int i = 0; i < out->n_fields; i++)
+        vn_builder_init(&p->carried[i], &out->fields[i]);
+    *pooler = p;
+    return VN_OK;
+}
+
+void vn_pooler_free(struct vn_pooler *p) {
+    if (!p)
+        return;
+    for (int i = 0; p->carried && i < p->schema->n_fields; i++)
+        vn_builder_release(&p->carried[i]);
+    free(p->carried);
+    vn_buf_release(&p->vectors);
+    vn_buf_release(&p->rows);
+    vn_buf_release(&p->validity);
+    free(p);
+}
+
+/* ---- columns of a part -------------------------------------------------------------------- */
+
+/* Rows [from, to) of the payload as f32. */
+static int widen(struct vn_pooler *p, int64_t from, int64_t to, const float **x,
+                 struct vn_error *err) {
+    const void *values = p->in->columns[p->payload].level[2].values;
+    if (!p->half) {
+        *x = (const float *)values + from * p->d;
+        return VN_OK;
+    }
+    const uint16_t *h = (const uint16_t *)values + from * p->d;
+    size_t n = (size_t)((to - from) * p->d);
+    int rc = vn_buf_resize(&p->rows, n * sizeof(float), err);
+    if (rc < 0)
+        return rc;
+    float *rows = (float *)(void *)p->rows.data;
+    for (size_t i = 0; i < n; i++)
+        rows[i] = vn_f16_to_f32(h[i]);
+    *x = rows;
+    return VN_OK;
+}
+
+/* Vectors of n rows from p->row on. A record without rows has none: null, and its status
+ * says why. */
+static int vectors_column(struct vn_pooler *p, int64_t n, struct vn_column *c,
+                          struct vn_error *err) {
+    const struct vn_array *list = &p->in->columns[p->payload].level[0];
+    int64_t nulls = 0;
+    p->vectors.len = p->validity.len = 0;
+    int rc = vn_buf_zeros(&p->vectors, (size_t)(n * p->d) * sizeof(float), err);
+    if (rc == VN_OK)
+        rc = vn_buf_zeros(&p->validity, (size_t)(n + 7) / 8, err);
+    for (int64_t i = 0; i < n && rc == VN_OK; i++) {
+        int64_t from, to;
+        const float *x;
+        vn_span(list, VN_LIST, p->row + i, &from, &to);
+        if (from == to || vn_is_null(list, p->row + i)) {
+            nulls++;
+            continue;
+        }
+        rc = widen(p, from, to, &x, err);
+        if (rc < 0)
+            break;
+        vn_pool_rows(p->rule, x, to - from, p->d,
+                     (float *)(void *)p->vectors.data + i * p->d);
+        p->validity.data[i >> 3] |= (uint8_t)(1 << (i & 7));
+    }
+    if (rc == VN_OK)
+        vn_column_vectors(c, n, (int32_t)p->d, p->vectors.data,
+                          nulls ? p->validity.data : NULL, nulls);
+    return rc;
+}
+
+static int build_column(struct vn_pooler *p, int i, int64_t n, struct vn_column *c,
+                        struct vn_error *err) {
+    if (i == p->payload)
+        return vectors_column(p, n, c, err);
+    vn_builder_clear(&p->carried[i]);
+    int rc = vn_builder_append(&p->carried[i], &p->in->columns[i], p->row, n, err);
+    vn_builder_view(&p->carried[i], c);
+    return rc;
+}
+
+/* ---- batches ------------------------------------------------------------------------------ */
+
+int vn_pooler_put(struct vn_pooler *p, const struct vn_batch *in, struct vn_error *err) {
+    const struct vn_column *c = &in->columns[p->payload];
+    if (c->level[1].null_count || c->level[2].null_count)
+        return vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
+    p->in = in;
+    p->row = 0;
+    return VN_OK;
+}
+
+int vn_pooler_next(struct vn_pooler *p, struct vn_batch *out, struct vn_error *err) {
+    const int64_t most = PART_BYTES / (p->d * (int64_t)sizeof(float));
+    const int64_t left = p->in->n_rows - p->row, n = left < most ? left : most;
+    if (!n)
+        return 0;
+    int rc = vn_batch_set_columns(out, p->schema->n_fields, err);
+    for (int i = 0; i < p->schema->n_fields && rc == VN_OK; i++)
+        rc = build_column(p, i, n, &out->columns[i], err);
+    out->n_rows = n;
+    p->row += n;
+    return rc < 0 ? rc : 1;
+}
