@@ -329,7 +329,3 @@ void vn_sink_abort(struct vn_sink *s) {
 const char *vn_sink_name(const struct vn_sink *s) {
     return s->name;
 }
-
-bool vn_sink_is_terminal(const struct vn_sink *s) {
-    return s->fd >= 0 && isatty(s->fd);
-}

@@ -74,7 +74,6 @@ int vn_sink_close(struct vn_sink *s, struct vn_error *err) VN_NODISCARD;
 void vn_sink_abort(struct vn_sink *s);
 
 const char *vn_sink_name(const struct vn_sink *s);
-bool vn_sink_is_terminal(const struct vn_sink *s);
 
 /* Removes the temporary files of all open sinks. Async-signal-safe. */
 void vn_sink_unlink_pending(void);

@@ -109,10 +109,6 @@ void vn_team_run(struct vn_team *t, void (*fn)(void *ctx, int worker, int64_t it
     }
 }
 
-int vn_team_size(const struct vn_team *t) {
-    return t->size;
-}
-
 void vn_team_free(struct vn_team *t) {
     if (!t)
         return;

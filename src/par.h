@@ -17,7 +17,6 @@ int vn_team_new(int n, struct vn_team **out, struct vn_error *err) VN_NODISCARD;
 void vn_team_run(struct vn_team *t, void (*fn)(void *ctx, int worker, int64_t item),
                  void *ctx, int64_t n_items);
 
-int vn_team_size(const struct vn_team *t);
 void vn_team_free(struct vn_team *t); /* NULL is legal */
 
 /* Processors this process may use: its affinity mask, cut to the cgroup's quota. */
