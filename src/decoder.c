@@ -267,6 +267,8 @@ int vn_decode_batch(const struct vn_schema *schema, bool lax, int64_t max_body,
         return vn_fail(err, VN_EDATA, "the body is not compressed");
     if (in->rows < 0 || in->rows > d.max_rows)
         return vn_fail(err, VN_EDATA, "a batch of %lld rows", (long long)in->rows);
+    if (in->rows && !schema->n_fields) /* which nothing that has come would bound */
+        return vn_fail(err, VN_EDATA, "%lld rows without columns", (long long)in->rows);
     d.storage = out->storage;
     for (int i = 0; i < schema->n_fields; i++) {
         rc = take_level(&d, &schema->fields[i], 0, &out->columns[i], in->rows);

@@ -574,6 +574,24 @@ static void huge_lists(void) {
     vn_buf_release(&out);
 }
 
+static void rows_of_nothing(void) { /* no column, and nothing that says how many rows */
+    struct vn_schema kept = schema;
+    struct vn_buf out = {0};
+    vn_schema_init(&schema, VN_KIND_RECORDS);
+    for (int64_t rows = 1; rows <= GIB; rows <<= 15) {
+        struct forge f = {.rows = rows};
+        finish(&f, &out);
+        refuse(&out, false, "no columns", "rows without columns");
+        refuse(&out, true, "no columns", "rows without columns");
+    }
+    struct forge none = {.totals = "0 0 0"};
+    finish(&none, &out);
+    gen_must(vn_buf_append(&out, "\xff\xff\xff\xff\0\0\0\0", 8, &err), &err);
+    CHECK_INT(read_all(&out, false), VN_OK);
+    schema = kept;
+    vn_buf_release(&out);
+}
+
 static void custom_metadata(void) { /* 2^16 references to one long pair */
     struct vn_buf b = {0};
     struct vn_fb_out o;
@@ -649,6 +667,7 @@ int main(void) {
     TEST(bodies);
     TEST(field_trees);
     TEST(huge_lists);
+    TEST(rows_of_nothing);
     TEST(custom_metadata);
     TEST(signed_damage);
     vn_zbody_free(z);
