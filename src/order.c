@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Rows are displaced by less than two windows. */
+#define HINT ": it is lost, or vn-pack's --window was more than half of that"
+
 #define FIRST_RING 1024
 #define NOWHERE UINT32_MAX
 
@@ -109,7 +112,7 @@ static int place_row(struct vn_order *o, uint64_t record, uint64_t farthest, uin
     if (record > farthest)
         return vn_fail(err, VN_EDATA,
                        "record %" PRIu64 " comes while record %" PRIu64
-                       " is missing: too far for a window of %lld rows",
+                       " is missing and more than %lld rows would wait" HINT,
                        record, o->missing, (long long)o->max_waiting);
     int rc = grow_ring(o, record - o->next + 1, err);
     if (rc != VN_OK)
@@ -150,7 +153,7 @@ int vn_order_put(struct vn_order *o, struct vn_batch *b, struct vn_error *err) {
             break;
     if (o->waiting > o->max_waiting)
         return vn_fail(err, VN_EDATA,
-                       "record %" PRIu64 " is missing and more than %lld rows wait for it",
+                       "record %" PRIu64 " is missing and more than %lld rows wait for it" HINT,
                        o->missing, (long long)o->max_waiting);
     return VN_OK;
 }

@@ -11,6 +11,7 @@
 #include "tok.h"
 #include "tool.h"
 
+#define MAX_WINDOW (1 << 23) /* vn-view waits for twice that */
 #define MAX_RECORD_TOKENS ((int64_t)1 << 28) /* one batch carries twice as many */
 
 static const char notes[] =
@@ -64,7 +65,7 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
     if (p->vocab)
         (void)vn_tool_choice(t, "vocab", p->vocab, vocabs);
     p->max_tokens = vn_tool_int(t, "max-tokens", max_tokens, 1, 1 << 27);
-    p->window = vn_tool_int(t, "window", window, 1, 1 << 24);
+    p->window = vn_tool_int(t, "window", window, 1, MAX_WINDOW);
     p->max_length = vn_tool_int(t, "max-length", max_length, 0, MAX_RECORD_TOKENS - 2);
     p->long_mode = (enum long_mode)vn_tool_choice(t, "long", long_mode, modes);
     if (p->long_mode != KEEP && !p->max_length)

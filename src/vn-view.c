@@ -8,7 +8,7 @@
 #include "stream.h"
 #include "tool.h"
 
-#define WINDOW ((int64_t)1 << 24) /* rows that may wait for a missing one */
+#define WINDOW ((int64_t)1 << 24) /* rows that may wait: twice vn-pack's largest window */
 #define ROWS_AT_ONCE 4096         /* of rows put into order */
 
 static const char *const format_words[] = {"tsv", "json", "npy", "safetensors", "arrow", NULL};
@@ -194,20 +194,21 @@ static int convert(struct view *v, struct vn_error *err) {
 
 static int check_line(struct view *v, struct vn_sink *sink, const char *name, int rc,
                       struct vn_error *err) {
-    struct vn_error ignored;
+    struct vn_error ignored, *e = rc == VN_OK ? err : &ignored;
     struct vn_buf line = {0};
     struct vn_totals t = {0};
     if (v->reader)
         t = vn_reader_totals(v->reader);
-    int said = rc == VN_OK
-                   ? vn_buf_printf(&line, err, "%s\tok\t%s\t%llu batches\t%llu records\t"
-                                               "%llu tokens\n",
-                                   name, vn_kind_name(vn_reader_schema(v->reader)->kind),
-                                   (unsigned long long)t.batches,
-                                   (unsigned long long)t.records, (unsigned long long)t.tokens)
-                   : vn_buf_printf(&line, &ignored, "%s\tnot ok\n", name);
+    int said = vn_report_text(&line, name, e);
+    if (said == VN_OK && rc == VN_OK)
+        said = vn_buf_printf(&line, e, "\tok\t%s\t%llu batches\t%llu records\t%llu tokens\n",
+                             vn_kind_name(vn_reader_schema(v->reader)->kind),
+                             (unsigned long long)t.batches, (unsigned long long)t.records,
+                             (unsigned long long)t.tokens);
+    else if (said == VN_OK)
+        said = vn_buf_puts(&line, "\tnot ok\n", e);
     if (said == VN_OK)
-        said = vn_sink_puts(sink, (const char *)line.data, line.len, rc == VN_OK ? err : &ignored);
+        said = vn_sink_puts(sink, (const char *)line.data, line.len, e);
     vn_buf_release(&line);
     return rc == VN_OK ? said : rc;
 }
@@ -250,6 +251,16 @@ static int report_all(struct view *v, struct vn_error *err) {
     return first == VN_OK ? rc : first;
 }
 
+/* Names between commas, none of them empty. */
+static void check_columns(const struct view *v) {
+    const char *names = v->opts->columns;
+    size_t n = names ? strlen(names) : 1;
+    if (!n)
+        vn_tool_usage(v->tool, "--columns names no column");
+    if (names && (names[0] == ',' || names[n - 1] == ',' || strstr(names, ",,")))
+        vn_tool_usage(v->tool, "--columns '%s': a name is empty", names);
+}
+
 int main(int argc, char **argv) {
     struct vn_tool tool = {
         .name = "vn-view",
@@ -277,6 +288,7 @@ int main(int argc, char **argv) {
     const char *asked = o.to;
     vn_tool_begin(&tool, argc, argv, table);
     o.format = vn_tool_choice(&tool, "to", o.to, format_words);
+    check_columns(&v);
     bool reports = o.check || o.header || o.stats;
     if (o.check + o.header + o.stats > 1)
         vn_tool_usage(&tool, "--check, --header and --stats exclude each other");

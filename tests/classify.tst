@@ -54,6 +54,8 @@ a record comes twice, late | 65 | . $T/fixture.sh; make_head; vectors n=300 wind
 no file then | 0 | . $T/fixture.sh; make_head; vectors n=300 drop=77 | vn-classify -m head -o t; [ $? = 65 ] && [ ! -e t ]
 max-waiting: enough | 0 | . $T/fixture.sh; make_head; vectors n=1000 window=200 batch=10 | vn-classify -m head --max-waiting 200 >/dev/null
 max-waiting: too few | 65 | . $T/fixture.sh; make_head; vectors n=1000 window=500 batch=10 | vn-classify -m head --max-waiting 20
+max-waiting: the message helps | 0 | . $T/fixture.sh; make_head; vectors n=1000 window=500 batch=10 >v; vn-classify -m head --max-waiting 20 v 2>e; grep -q "more than 20 rows would wait: it is lost, or vn-pack's --window was more than half of that" e
+control characters are escaped | 0 | . $T/fixture.sh; make_head; vectors n=1 carry=1 "$(printf 'note=\033[1m')" | vn-classify -m head | tail -1 | cut -f 8 | cmp - <(printf '\\x1b[1m\n')
 max-waiting 0 | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --max-waiting 0
 max-waiting no number | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --max-waiting many
 

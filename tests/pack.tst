@@ -5,8 +5,8 @@ help | 0 | vn-pack --help >help && grep -q -- --max-tokens help && grep -q 'too 
 version | 0 | vn-pack --version | grep -q '^vn-pack [0-9]'
 no-vocabulary | 2 | vn-pack </dev/null
 model-and-vocabulary | 2 | vn-pack -m x --vocab esm2 </dev/null
-refused-options | 0 | for o in '--vocab dna' '--max-tokens 0' '--max-tokens 8x' '--max-tokens=' '--max-tokens 1G' '--window 0' '--window -1' '--max-length -1' '--max-length 1.5' '--long keep_it' '--long refuse' '--long truncate' '--unknown' '-t 0'; do vn-pack --vocab esm2 $o </dev/null >out 2>err; [ $? = 2 ] && [ -s err ] && ! [ -s out ] || { echo "$o"; exit 1; }; done
-suffixes | 0 | vn-pack --vocab esm2 --max-tokens 8k --window 1Ki </dev/null | $B/tests/tokens
+refused-options | 0 | for o in '--vocab dna' '--max-tokens 0' '--max-tokens 8x' '--max-tokens=' '--max-tokens 1G' '--window 0' '--window -1' '--window 8388609' '--max-length -1' '--max-length 1.5' '--long keep_it' '--long refuse' '--long truncate' '--unknown' '-t 0'; do vn-pack --vocab esm2 $o </dev/null >out 2>err; [ $? = 2 ] && [ -s err ] && ! [ -s out ] || { echo "$o"; exit 1; }; done
+suffixes | 0 | vn-pack --vocab esm2 --max-tokens 8k --window 1Ki </dev/null | $B/tests/tokens && vn-pack --vocab esm2 --window 8Mi </dev/null | $B/tests/tokens
 stdin-is-a-terminal | 2 | type script >/dev/null || { echo 'skip: no script(1)'; exit 2; }; script -qec 'vn-pack --vocab esm2 -o x' /dev/null </dev/null
 stdout-is-a-terminal | 2 | type script >/dev/null || { echo 'skip: no script(1)'; exit 2; }; echo '>a' >x.fa; script -qec 'vn-pack --vocab esm2 x.fa' /dev/null </dev/null
 
