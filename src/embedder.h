@@ -3,8 +3,8 @@
  * The payload column "tokens" is replaced by "embedding"; every other column is carried
  * along. A record that is not ok keeps its row, with an empty list or a null vector, and its
  * outcome in the column "status" (added where there is none) in place of "ok" or
- * "truncated"; another reason that stood there before stays. Rows keep their order; a batch whose output would be large leaves
- * in parts. Memory is reused from batch to batch. */
+ * "truncated"; another reason that stood there before stays. Rows keep their order; a batch
+ * whose output would be large leaves in parts. Memory is reused from batch to batch. */
 #ifndef VN_EMBEDDER_H
 #define VN_EMBEDDER_H
 

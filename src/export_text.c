@@ -45,8 +45,12 @@ int vn_json_text(struct vn_buf *out, const char *p, size_t n, struct vn_error *e
 static void put_escaped(struct text_export *x, const char *p, size_t n, bool in_list) {
     static const char escaped[] = "\t\n\r\\,;", letters[] = "tnr\\,;";
     for (size_t i = 0; i < n; i++) {
-        const char *at = p[i] ? strchr(escaped, p[i]) : NULL;
-        if (!at || (at - escaped >= 4 && !in_list)) {
+        const unsigned char c = (unsigned char)p[i];
+        const char *at = c ? strchr(escaped, c) : NULL;
+        if (!at && (c < 0x20 || c == 0x7f)) { /* nothing that a terminal obeys */
+            char hex[5];
+            put(x, hex, (size_t)snprintf(hex, sizeof hex, "\\x%02x", c));
+        } else if (!at || (at - escaped >= 4 && !in_list)) {
             put(x, &p[i], 1);
         } else {
             put(x, "\\", 1);

@@ -8,36 +8,44 @@
 
 /* ---- the head -------------------------------------------------------------------------- */
 
-/* A text of the schema with its control characters shown as blanks: one line stays one. */
-static int put_clean(struct vn_buf *out, const char *s, struct vn_error *err) {
+int vn_report_text(struct vn_buf *out, const char *s, struct vn_error *err) {
     int rc = VN_OK;
     for (; *s && rc == VN_OK; s++)
         rc = vn_buf_append(out, (unsigned char)*s < 32 || *s == 127 ? " " : s, 1, err);
     return rc;
 }
 
+/* The first two lines of a report. */
+static int put_stream(struct vn_buf *out, const struct vn_reader *r, struct vn_error *err) {
+    int rc = vn_buf_puts(out, "stream\t", err);
+    if (rc == VN_OK)
+        rc = vn_report_text(out, vn_reader_name(r), err);
+    return rc == VN_OK ? vn_buf_printf(out, err, "\nkind\t%s\n",
+                                       vn_kind_name(vn_reader_schema(r)->kind))
+                       : rc;
+}
+
 int vn_report_header(struct vn_reader *r, struct vn_sink *sink, struct vn_error *err) {
     const struct vn_schema *s = vn_reader_schema(r);
     struct vn_buf out = {0};
     char type[128];
-    int rc = vn_buf_printf(&out, err, "stream\t%s\nkind\t%s\n", vn_reader_name(r),
-                           vn_kind_name(s->kind));
+    int rc = put_stream(&out, r, err);
     for (int i = 0; i < s->n_fields && rc == VN_OK; i++) {
         const struct vn_field *f = &s->fields[i];
         rc = vn_buf_puts(&out, "column\t", err);
         if (rc == VN_OK)
-            rc = put_clean(&out, f->level[0].name, err);
+            rc = vn_report_text(&out, f->level[0].name, err);
         if (rc == VN_OK)
             rc = vn_buf_printf(&out, err, "\t%s%s\n",
                                vn_field_type_text(f, type, sizeof type),
                                f->level[0].nullable ? "\tnullable" : "");
     }
     for (int i = 0; i < s->n_meta && rc == VN_OK; i++) {
-        rc = put_clean(&out, s->meta[i].key, err);
+        rc = vn_report_text(&out, s->meta[i].key, err);
         if (rc == VN_OK)
             rc = vn_buf_puts(&out, "\t", err);
         if (rc == VN_OK)
-            rc = put_clean(&out, s->meta[i].value, err);
+            rc = vn_report_text(&out, s->meta[i].value, err);
         if (rc == VN_OK)
             rc = vn_buf_puts(&out, "\n", err);
     }
@@ -98,15 +106,16 @@ static int put_stats(struct vn_reader *r, const struct column_stats *stats,
     const struct vn_schema *s = vn_reader_schema(r);
     struct vn_totals t = vn_reader_totals(r);
     struct vn_buf out = {0};
-    int rc = vn_buf_printf(&out, err,
-                           "stream\t%s\nkind\t%s\nbatches\t%" PRIu64 "\nrecords\t%" PRIu64
-                           "\ntokens\t%" PRIu64 "\nbytes\t%" PRIu64
+    int rc = put_stream(&out, r, err);
+    if (rc == VN_OK)
+        rc = vn_buf_printf(&out, err,
+                           "batches\t%" PRIu64 "\nrecords\t%" PRIu64 "\ntokens\t%" PRIu64
+                           "\nbytes\t%" PRIu64
                            "\n#column\tbytes\tnulls\tmin_length\tmean_length\tmax_length\n",
-                           vn_reader_name(r), vn_kind_name(s->kind), t.batches, t.records,
-                           t.tokens, vn_reader_bytes(r));
+                           t.batches, t.records, t.tokens, vn_reader_bytes(r));
     for (int i = 0; i < s->n_fields && rc == VN_OK; i++) {
         const struct column_stats *c = &stats[i];
-        rc = put_clean(&out, s->fields[i].level[0].name, err);
+        rc = vn_report_text(&out, s->fields[i].level[0].name, err);
         if (rc == VN_OK)
             rc = vn_buf_printf(&out, err, "\t%" PRIu64 "\t%" PRIu64, c->bytes, c->nulls);
         if (rc == VN_OK && c->counted)

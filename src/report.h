@@ -16,4 +16,8 @@ int vn_report_stats(struct vn_reader *r, struct vn_sink *sink, struct vn_error *
  * its kind and record numbers that are just 0 to n - 1. Lax: only of streams of a kind. */
 int vn_report_check(struct vn_reader *r, bool lax, struct vn_error *err) VN_NODISCARD;
 
+/* Appends a name with its control characters as blanks: one line stays one, and a terminal
+ * obeys nobody. */
+int vn_report_text(struct vn_buf *out, const char *s, struct vn_error *err) VN_NODISCARD;
+
 #endif

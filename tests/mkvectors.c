@@ -7,6 +7,7 @@
  *     status=1     a column "status": "ok", or "too long" or null where there is no vector
  *     carry=1      columns "source" uint64 = 10 x record, and "note" utf8, null for every
  *                  third record, with a tab and a backslash in it for every fifth
+ *     note=TEXT    what "note" holds instead
  *     bad=R        the vector of record R is NaN
  *     drop=R       leaves record R out; again=R: sends record R twice
  *     add=NAME     an empty utf8 column of that name
@@ -85,7 +86,10 @@ static void add_row(uint64_t record) {
     }
     if (with_carry) {
         uint64_t source = 10 * record;
-        snprintf(line, sizeof line, record % 5 ? "note %llu" : "a\tb\\%llu",
+        if (text("note", NULL))
+            snprintf(line, sizeof line, "%s", text("note", NULL));
+        else
+            snprintf(line, sizeof line, record % 5 ? "note %llu" : "a\tb\\%llu",
                  (unsigned long long)record);
         must(vn_builder_add_value(&columns[at++], &source, &err));
         must(record % 3 == 2

@@ -81,7 +81,7 @@ static void add_strings(void) {
 }
 static void strings(void) {
     const enum vn_type utf8 = VN_UTF8, large = VN_LARGE_UTF8, binary = VN_BINARY;
-    const char *wanted = "plain\n\na\\tb\\nc\\rd\\\\e\n\x01\x7f\n\xc3\xa9\n.\n";
+    const char *wanted = "plain\n\na\\tb\\nc\\rd\\\\e\n\\x01\\x7f\n\xc3\xa9\n.\n";
     CHECK_STR(text_of(&utf8, NULL, 1, add_strings), wanted);
     CHECK_STR(text_of(&large, NULL, 1, add_strings), wanted);
     CHECK_STR(text_of(&binary, NULL, 1, add_strings),

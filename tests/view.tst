@@ -13,6 +13,9 @@ the second file is missing | 66 | $B/tests/mkvectors n=3 >a; vn-view a nowhere
 a file is missing | 66 | vn-view nowhere
 columns in the order asked for | 0 | $B/tests/mkvectors n=1 | vn-view --columns record,id | cmp - <(printf 'record\tid\n0\tread0\n')
 a column that is not there | 2 | $B/tests/mkvectors n=1 | vn-view --columns id,nope
+columns: a name is empty | 0 | $B/tests/mkvectors n=1 >a; for c in '' , ,id id, id,,record; do vn-view --columns "$c" a >o 2>e; [ $? = 2 ] && [ ! -s o ] && grep -q -e 'names no column' -e 'a name is empty' e || exit 1; done
+control characters are escaped, in lists too | 0 | $B/tests/mkvectors n=1 d=1 carry=1 note="$(printf 'a\033[2J\001\177b\303\251')" | vn-view --columns note | tail -1 | cmp - <(printf 'a\\x1b[2J\\x01\\x7fb\303\251\n')
+reports show clean names | 0 | f=$(printf 'x\033[2J\ny'); $B/tests/mkvectors n=1 >"$f"; for o in --check --header --stats; do vn-view $o "$f" >o && head -1 o | grep -q 'x \[2J y' && ! grep -q "$(printf '\033')" o || exit 1; done; head -c 900 "$f" >"$f"2; vn-view --check "$f"2 2>e >o; cmp o <(printf 'x [2J y2\tnot ok\n')
 a column asked for twice | 76 | $B/tests/mkvectors n=1 | vn-view --columns id,id
 an unknown format | 2 | vn-view --to csv </dev/null
 an unknown option | 2 | vn-view --frob </dev/null
