@@ -371,7 +371,9 @@ def test_tsv(vn, tool):
     assert lines[0].split("\t") == table.column_names and lines[-1] == ""
     plain = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
     for line, row in zip(lines[1:-1], table.to_pylist(), strict=True):
-        cells = [re.sub(r"\\[tnr\\]", lambda m: plain[m[0]], c) for c in line.split("\t")]
+        cells = [re.sub(r"\\[tnr\\]|\\x[0-9a-f]{2}",
+                        lambda m: plain.get(m[0]) or chr(int(m[0][2:], 16)), c)
+                 for c in line.split("\t")]
         assert cells == [str(v) for v in row.values()]
 
 
