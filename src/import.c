@@ -16,6 +16,7 @@
 #include "num.h"
 
 static const char *const file_names[] = {"config.json", "vocab.txt", "model.safetensors"};
+#define MAX_NAME 255
 #define N_FILES (sizeof file_names / sizeof *file_names)
 
 /* ---- the job ---------------------------------------------------------------------- */
@@ -44,6 +45,25 @@ int vn_import_file(struct vn_import_job *j, const char *path, struct vn_ptfile *
     j->files = files;
     j->files[j->n_files++] = *out;
     return VN_OK;
+}
+
+int64_t vn_import_tensors(const struct vn_py *state, const char *what,
+                          struct vn_error *err) {
+    char text[160];
+    const size_t n = vn_py_pairs(state);
+    if (state->type != VN_PY_DICT && state->type != VN_PY_OBJECT)
+        return vn_fail(err, VN_EDATA, "%s is %s, expected tensors by name", what,
+                       vn_py_describe(state, text, sizeof text));
+    for (size_t i = 0; i < n; i++) {
+        const struct vn_py *key = state->items[2 * i], *value = state->items[2 * i + 1];
+        if (key->type != VN_PY_STRING || !vn_ptfile_is_tensor(value))
+            return vn_fail(err, VN_EDATA, "%s holds %s, expected tensors by name", what,
+                           vn_py_describe(value, text, sizeof text));
+        if (key->n > MAX_NAME)
+            return vn_fail(err, VN_EDATA, "%s has a name of %zu bytes, expected at most %d",
+                           what, key->n, MAX_NAME);
+    }
+    return (int64_t)n;
 }
 
 static struct vn_import_item *new_item(struct vn_import_job *j, const char *name,

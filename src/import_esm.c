@@ -126,20 +126,18 @@ int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f,
         "C\nX\nB\nU\nZ\nO\n.\n-\n<null_1>\n<mask>\n";
     const struct vn_py *root = vn_ptfile_root(f), *state = vn_py_get(root, "model");
     const struct vn_py *cfg = vn_py_get(vn_py_get(root, "cfg"), "model");
-    char text[128];
-    int64_t d_ffn = 0;
+    int64_t d_ffn = 0, n = vn_import_tensors(state, "'model'", err);
+    if (n < 0)
+        return (int)n;
     if (!cfg)
         return vn_fail(err, VN_EDATA,
                        "has a model without cfg.model: "
                        "not an ESM-2 checkpoint of fair-esm");
     if (vn_py_is(cfg, "argparse.Namespace"))
         cfg = cfg->state;
-    for (size_t i = 0; i + 1 < state->n; i += 2) {
-        const struct vn_py *key = state->items[i], *value = state->items[i + 1];
-        if (key->type != VN_PY_STRING || !vn_ptfile_is_tensor(value))
-            return vn_fail(err, VN_EDATA, "'model' holds %s, expected tensors by name",
-                           vn_py_describe(value, text, sizeof text));
-        int rc = add_fair_esm(j, f, key->text, value, err);
+    for (int64_t i = 0; i < n; i++) {
+        int rc =
+            add_fair_esm(j, f, state->items[2 * i]->text, state->items[2 * i + 1], err);
         if (rc != VN_OK)
             return rc;
     }
@@ -195,18 +193,20 @@ out:
 static int add_state(struct vn_import_job *j, struct vn_ptfile *f, const json_t *map,
                      const char *shard, struct vn_error *err) {
     const struct vn_py *state = vn_ptfile_root(f);
-    for (size_t i = 0; i + 1 < state->n; i += 2) {
-        const struct vn_py *key = state->items[i], *value = state->items[i + 1];
-        const char *where = NULL;
-        if (key->type != VN_PY_STRING || !vn_ptfile_is_tensor(value))
-            return vn_fail(err, VN_EDATA, "'%s' is not a dict of tensors by name", shard);
+    char what[300];
+    snprintf(what, sizeof what, "'%.255s'", shard);
+    const int64_t n = vn_import_tensors(state, what, err);
+    if (n < 0)
+        return (int)n;
+    for (int64_t i = 0; i < n; i++) {
+        const char *name = state->items[2 * i]->text, *where = NULL;
         if (map &&
-            ((where = json_string_value(json_object_get(map, key->text))) == NULL ||
+            ((where = json_string_value(json_object_get(map, name))) == NULL ||
              strcmp(where, shard)))
             return vn_fail(err, VN_EDATA, "tensor '%.200s' of '%s' is '%s' in the index",
-                           key->text, shard, where ? where : "missing");
+                           name, shard, where ? where : "missing");
         j->n_read++;
-        int rc = vn_import_add(j, key->text, f, value, err);
+        int rc = vn_import_add(j, name, f, state->items[2 * i + 1], err);
         if (rc != VN_OK)
             return rc;
     }

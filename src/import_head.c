@@ -11,6 +11,7 @@
 
 #define MAX_PARTS 128
 #define MAX_DEPTH 8
+#define MAX_MODULES 1024 /* visits: a pickle can hold one module a thousand times */
 #define DEFAULT_EPS 1e-5
 
 struct part {
@@ -25,7 +26,7 @@ struct parts {
     struct vn_import_job *j;
     struct vn_ptfile *f;
     struct part all[MAX_PARTS];
-    int n;
+    int n, n_modules;
     bool gelu, relu;
     bool activated; /* an activation came after the last linear layer */
     struct vn_error *err;
@@ -47,6 +48,10 @@ static bool there(const struct vn_py *v) {
     return v && v->type != VN_PY_NONE;
 }
 
+static bool is_dict(const struct vn_py *v) {
+    return v && (v->type == VN_PY_DICT || v->type == VN_PY_OBJECT);
+}
+
 /* ---- modules ---------------------------------------------------------------------- */
 
 static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
@@ -55,8 +60,8 @@ static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
 static int walk_children(struct parts *p, const struct vn_py *modules, int depth) {
     char text[160];
     int rc = VN_OK;
-    for (size_t i = 0; rc == VN_OK && i + 1 < modules->n; i += 2) {
-        const struct vn_py *key = modules->items[i], *child = modules->items[i + 1];
+    for (size_t i = 0; rc == VN_OK && i < vn_py_pairs(modules); i++) {
+        const struct vn_py *key = modules->items[2 * i], *child = modules->items[2 * i + 1];
         if (key->type != VN_PY_STRING || child->type != VN_PY_OBJECT)
             return vn_fail(p->err, VN_EDATA,
                            "a module holds %s, expected modules by name",
@@ -105,7 +110,9 @@ static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
     const struct vn_py *modules = vn_py_get(state, "_modules");
     if (depth > MAX_DEPTH)
         return vn_fail(p->err, VN_EDATA, "modules are nested deeper than %d", MAX_DEPTH);
-    if (!parameters || !modules)
+    if (++p->n_modules > MAX_MODULES)
+        return vn_fail(p->err, VN_EDATA, "has more than %d modules", MAX_MODULES);
+    if (!is_dict(parameters) || !is_dict(modules))
         return vn_fail(p->err, VN_EDATA, "module '%s' has no parameters and modules",
                        name);
     if (vn_py_is(v, "torch.nn.modules.linear.Linear"))
@@ -116,7 +123,7 @@ static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
         p->relu = p->activated = true;
     else if (vn_py_is(v, "torch.nn.modules.activation.GELU"))
         p->gelu = p->activated = true;
-    else if (parameters->n)
+    else if (vn_py_pairs(parameters))
         return vn_fail(p->err, VN_EDATA,
                        "module '%s' of class '%.100s' has parameters of its own", name,
                        v->cls->text);
@@ -140,13 +147,11 @@ static const struct vn_py *leaf(const struct vn_py *state, const char *stem,
 }
 
 static int walk_state(struct parts *p, const struct vn_py *state) {
-    char text[160];
-    for (size_t i = 0; i + 1 < state->n; i += 2) {
-        const struct vn_py *key = state->items[i], *value = state->items[i + 1];
-        if (key->type != VN_PY_STRING || !vn_ptfile_is_tensor(value))
-            return vn_fail(p->err, VN_EDATA,
-                           "holds %s, expected a module or tensors by name",
-                           vn_py_describe(value, text, sizeof text));
+    const int64_t n_tensors = vn_import_tensors(state, "the dict", p->err);
+    if (n_tensors < 0)
+        return (int)n_tensors;
+    for (int64_t i = 0; i < n_tensors; i++) {
+        const struct vn_py *key = state->items[2 * i], *value = state->items[2 * i + 1];
         const char *dot = strrchr(key->text, '.');
         size_t n = dot ? (size_t)(dot - key->text) + 1 : 0;
         if (strstr(key->text, "word_embeddings"))

@@ -49,6 +49,12 @@ int vn_import_add_tensor(struct vn_import_job *j, const char *name,
                          const struct vn_tensor *t, struct vn_buf *made,
                          struct vn_error *err) VN_NODISCARD;
 
+/* How many entries `state`, a dict of tensors by name, has (vn_py_pairs); `what` names it.
+ * VN_EDATA when it is something else, holds something else, or has a name of more than 255
+ * bytes: a few bytes of a pickle can repeat a text of megabytes. */
+int64_t vn_import_tensors(const struct vn_py *state, const char *what,
+                          struct vn_error *err) VN_NODISCARD;
+
 /* Counts a tensor that is left out. */
 int vn_import_drop(struct vn_import_job *j, const char *name,
                    struct vn_error *err) VN_NODISCARD;

@@ -464,12 +464,14 @@ void vn_pickle_free(struct vn_pickle *p) {
 
 /* ---- looking ---------------------------------------------------------------------- */
 
+size_t vn_py_pairs(const struct vn_py *v) {
+    return v && (v->type == VN_PY_DICT || v->type == VN_PY_OBJECT) ? v->n / 2 : 0;
+}
+
 const struct vn_py *vn_py_get(const struct vn_py *v, const char *key) {
-    if (!v || (v->type != VN_PY_DICT && v->type != VN_PY_OBJECT))
-        return NULL;
-    for (size_t i = v->n; i >= 2; i -= 2)
-        if (v->items[i - 2]->type == VN_PY_STRING && !strcmp(v->items[i - 2]->text, key))
-            return v->items[i - 1];
+    for (size_t i = vn_py_pairs(v); i-- > 0;)
+        if (v->items[2 * i]->type == VN_PY_STRING && !strcmp(v->items[2 * i]->text, key))
+            return v->items[2 * i + 1];
     return NULL;
 }
 

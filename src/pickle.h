@@ -58,6 +58,10 @@ void vn_pickle_free(struct vn_pickle *p); /* NULL is legal */
  * set twice; NULL when v is no dict, or has no such key. */
 const struct vn_py *vn_py_get(const struct vn_py *v, const char *key);
 
+/* Entries of a dict, or of an object filled like one: items[2 i] is the key of entry i,
+ * items[2 i + 1] its value. 0 for NULL and for all else, whatever its n counts. */
+size_t vn_py_pairs(const struct vn_py *v);
+
 /* Is v an object of this class, or (for "*.Name") of a class Name of any module? */
 bool vn_py_is(const struct vn_py *v, const char *cls);
 

@@ -246,8 +246,41 @@ def nested(n):
     return m
 
 
+def graph():  # 60 ^ 8 modules, if every way to one counts
+    m = make(Sequential)
+    for _ in range(8):
+        m = make(Sequential, modules=[(str(i), m) for i in range(60)])
+    return m
+
+
+def checkpoint(model):
+    return {"cfg": {"model": {"encoder_layers": 1, "encoder_embed_dim": 16,
+                              "encoder_attention_heads": 1, "token_dropout": True}}, "model": model}
+
+
+def fair_small():
+    return checkpoint({fair_name(k): v for k, v in [
+        ("esm.embeddings.word_embeddings.weight", rand(33, 16)),
+        ("esm.encoder.emb_layer_norm_after.weight", rand(16)),
+        ("esm.encoder.emb_layer_norm_after.bias", rand(16))] + [
+        ("esm.encoder.layer.0." + name + end, rand(*shape, *more))
+        for name, shape, last in (
+            ("attention.self.query", [16], 16), ("attention.self.key", [16], 16),
+            ("attention.self.value", [16], 16), ("attention.output.dense", [16], 16),
+            ("attention.LayerNorm", [16], 0), ("LayerNorm", [16], 0),
+            ("intermediate.dense", [8], 16), ("output.dense", [16], 8))
+        for end, more in ((".weight", [last] if last else []), (".bias", []))]})
+
+
+def hidden(name, value):  # a module with that in place of its own
+    m = mlp(linear(2, 4))
+    m.__dict__[name] = value
+    return m
+
+
 VARIANTS = {
     # sound
+    "legacy-state": legacy(state_dict), "legacy-fair": legacy(fair_small),
     "head": zipped(head), "deflated": zipped(head, method=zipfile.ZIP_DEFLATED),
     "legacy": legacy(head), "state": zipped(state_dict), "no-byteorder": zipped(head, byteorder=None),
     "plain": zipped(lambda: mlp(linear(5, 4), make(GELU, approximate="none"), linear(3, 5))),
@@ -299,12 +332,20 @@ VARIANTS = {
     "norm-eps": zipped(lambda: mlp(linear(6, 4), norm(6, eps="x"), linear(2, 6))),
     "both": zipped(lambda: mlp(linear(6, 4), make(ReLU), linear(6, 6), make(GELU), linear(2, 6))),
     "tanh": zipped(lambda: mlp(linear(6, 4), make(GELU, approximate="tanh"), linear(2, 6))),
-    "vector": zipped(lambda: one(rand(4))),
+    "vector": zipped(lambda: one(rand(4))), "graph": zipped(graph),
+    "modules-text": zipped(lambda: hidden("_modules", "some text")),
+    "modules-set": zipped(lambda: hidden("_modules", {1, 2})),
+    "parameters-text": zipped(lambda: hidden("_parameters", "some text")),
     "language": zipped(lambda: {"esm.embeddings.word_embeddings.weight": rand(4, 4)}),
     # checkpoints of fair-esm that are none
     "no-cfg": zipped(lambda: {"model": {}, "args": {}}),
     "bad-cfg": zipped(lambda: {"model": {}, "cfg": {"model": {"encoder_layers": "6"}}}),
     "model-number": zipped(lambda: {"model": {"a": 1}, "cfg": {"model": {}}}),
+    "model-text": zipped(lambda: checkpoint("some text")),
+    "model-class": zipped(lambda: checkpoint(collections.OrderedDict)),
+    "model-list": zipped(lambda: checkpoint(["some", "text"])),
+    "bin-text": zipped(lambda: "some text"), "bin-list": zipped(lambda: [1, 2, 3]),
+    "long-name": zipped(lambda: {"x" * 256: rand(2)}),
 }
 
 
