@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define PROGRAM_KEY "vn.pg."
+#define MAX_PROGRAMS 1000 /* numbers from there on are other metadata */
 
 /* ---- names of kinds and types ------------------------------------------------------- */
 
@@ -269,15 +270,25 @@ int vn_schema_set_meta(struct vn_schema *s, const char *key, const char *value,
     return VN_OK;
 }
 
-static bool is_program(const struct vn_pair *p) {
-    return !strncmp(p->key, PROGRAM_KEY, strlen(PROGRAM_KEY));
+/* The number of a program's entry, as we write them; -1: it is none. */
+static int program_number(const char *key) {
+    const char *p = key + strlen(PROGRAM_KEY);
+    int n = 0;
+    if (strncmp(key, PROGRAM_KEY, strlen(PROGRAM_KEY)) || !*p || (*p == '0' && p[1]))
+        return -1;
+    for (; *p >= '0' && *p <= '9' && n < MAX_PROGRAMS; p++)
+        n = 10 * n + *p - '0';
+    return *p || n >= MAX_PROGRAMS ? -1 : n;
 }
 
-static int count_programs(const struct vn_schema *s) {
-    int n = 0;
-    for (int i = 0; i < s->n_meta; i++)
-        n += is_program(&s->meta[i]);
-    return n;
+/* The first number behind all entries: there may be gaps before. */
+static int next_program(const struct vn_schema *s) {
+    int next = 0;
+    for (int i = 0; i < s->n_meta; i++) {
+        int n = program_number(s->meta[i].key);
+        next = n >= next ? n + 1 : next;
+    }
+    return next;
 }
 
 static const char *program_entry(const struct vn_schema *s, int n) {
@@ -289,7 +300,10 @@ static const char *program_entry(const struct vn_schema *s, int n) {
 int vn_schema_add_program(struct vn_schema *s, const char *members, struct vn_error *err) {
     char key[32];
     struct vn_buf text = {0};
-    snprintf(key, sizeof key, PROGRAM_KEY "%d", count_programs(s));
+    int n = next_program(s);
+    if (n == MAX_PROGRAMS)
+        return vn_fail(err, VN_EINCOMPAT, "provenance of more than %d programs", MAX_PROGRAMS);
+    snprintf(key, sizeof key, PROGRAM_KEY "%d", n);
     int rc = vn_buf_printf(&text, err, "{%s}", members);
     if (rc == VN_OK)
         rc = vn_buf_append(&text, "", 1, err);
@@ -313,7 +327,7 @@ static bool value_text(const json_t *v, char *out, size_t size) {
 bool vn_schema_provenance(const struct vn_schema *s, const char *member, char *out,
                           size_t size) {
     bool found = false;
-    for (int n = count_programs(s) - 1; n >= 0 && !found; n--) {
+    for (int n = next_program(s) - 1; n >= 0 && !found; n--) {
         const char *entry = program_entry(s, n);
         json_t *root = entry ? json_loads(entry, 0, NULL) : NULL;
         const json_t *v = json_object_get(root, member);
@@ -373,7 +387,7 @@ int vn_schema_same(const struct vn_schema *a, const struct vn_schema *b,
                            vn_field_type_text(g, y, sizeof y),
                            g->level[0].nullable ? "?" : "");
     }
-    int n = count_programs(a), m = count_programs(b), rc = VN_OK;
+    int n = next_program(a), m = next_program(b), rc = VN_OK;
     if (n != m)
         return vn_fail(err, VN_EINCOMPAT, "the numbers of programs differ: %d and %d", n, m);
     for (int i = 0; i < n && rc == VN_OK; i++)

@@ -119,7 +119,7 @@ const char *vn_field_type_text(const struct vn_field *f, char *text, size_t size
 
 /* ---- provenance: metadata vn.pg.0, vn.pg.1 ..., one JSON object per program ---------- */
 
-/* Appends vn.pg.N = "{" members "}"; members as vn_tool_provenance writes them, more may
+/* Appends vn.pg.N = "{" members "}", N one more than the highest so far; members as vn_tool_provenance writes them, more may
  * be joined with a comma. */
 int vn_schema_add_program(struct vn_schema *s, const char *members, struct vn_error *err)
     VN_NODISCARD;

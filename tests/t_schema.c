@@ -138,6 +138,26 @@ static void provenance(void) {
     vn_schema_release(&s);
 }
 
+static void provenance_with_gaps(void) {
+    static const char *const strange[] = {"vn.pg.", "vn.pg.x", "vn.pg.07", "vn.pg.1x",
+                                          "vn.pg.-1", "vn.pg.99999999999", "vn.pg.1000"};
+    struct vn_schema s;
+    char v[64];
+    vn_schema_init(&s, VN_KIND_VECTORS);
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++)
+        must(vn_schema_set_meta(&s, strange[i], "{\"p\":0}", &err));
+    must(vn_schema_set_meta(&s, "vn.pg.3", "{\"p\":3}", &err));
+    must(vn_schema_set_meta(&s, "vn.pg.1", "{\"p\":1,\"q\":1}", &err));
+    must(vn_schema_add_program(&s, "\"r\":4", &err));
+    CHECK_STR(vn_schema_meta(&s, "vn.pg.4"), "{\"r\":4}");
+    CHECK(vn_schema_provenance(&s, "p", v, sizeof v));
+    CHECK_STR(v, "3");
+    CHECK(vn_schema_provenance(&s, "q", v, sizeof v));
+    must(vn_schema_set_meta(&s, "vn.pg.999", "{}", &err));
+    CHECK_INT(vn_schema_add_program(&s, "\"r\":5", &err), VN_EINCOMPAT);
+    vn_schema_release(&s);
+}
+
 /* May b, with these members of its only program, follow a? */
 static int follows(const char *a, const char *b) {
     struct vn_schema s, t;
@@ -195,6 +215,7 @@ int main(void) {
     TEST(names);
     TEST(metadata);
     TEST(provenance);
+    TEST(provenance_with_gaps);
     TEST(same);
     return check_done();
 }
