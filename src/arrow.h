@@ -7,7 +7,7 @@
 #ifndef VN_ARROW_H
 #define VN_ARROW_H
 
-#include "schema.h"
+#include "batch.h"
 
 #define VN_ARROW_CONTINUATION 0xffffffffu
 #define VN_ARROW_PREFIX 8
@@ -88,5 +88,6 @@ int vn_arrow_write_footer(const struct vn_schema *s, const struct vn_arrow_block
 
 /* Values of the payload's lists: what vn_totals.tokens counts. The column, or -1. */
 int vn_arrow_payload(const struct vn_schema *s);
+uint64_t vn_arrow_tokens(const struct vn_schema *s, int payload, const struct vn_batch *b);
 
 #endif

@@ -31,6 +31,17 @@ int vn_arrow_payload(const struct vn_schema *s) {
     return list ? at : -1;
 }
 
+uint64_t vn_arrow_tokens(const struct vn_schema *s, int payload, const struct vn_batch *b) {
+    int64_t from, to, between;
+    if (payload < 0 || !b->n_rows)
+        return 0;
+    const struct vn_array *a = &b->columns[payload].level[0];
+    enum vn_type t = s->fields[payload].level[0].type;
+    vn_span(a, t, 0, &from, &between);
+    vn_span(a, t, b->n_rows - 1, &between, &to);
+    return (uint64_t)(to - from);
+}
+
 /* ---- custom metadata ------------------------------------------------------------------- */
 
 /* Fills element i of a vector of pairs; returns the position of the value's text. */

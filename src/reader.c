@@ -154,7 +154,8 @@ int vn_reader_open(struct vn_source *source, const struct vn_reader_options *opt
     }
     r->payload = vn_arrow_payload(&r->schema);
     r->record = vn_schema_find(&r->schema, "record");
-    if (r->record >= 0 && r->schema.fields[r->record].level[0].type != VN_UINT64)
+    if (r->schema.kind == VN_KIND_OTHER || /* whose numbers are nobody's to change */
+        (r->record >= 0 && r->schema.fields[r->record].level[0].type != VN_UINT64))
         r->record = -1;
     return VN_OK;
 }
@@ -235,17 +236,6 @@ static int raise_records(struct vn_reader *r, struct vn_batch *b, struct vn_erro
     return VN_OK;
 }
 
-static uint64_t count_tokens(const struct vn_reader *r, const struct vn_batch *b) {
-    int64_t from, to, between;
-    if (r->payload < 0 || !b->n_rows)
-        return 0;
-    const struct vn_array *a = &b->columns[r->payload].level[0];
-    enum vn_type t = r->schema.fields[r->payload].level[0].type;
-    vn_span(a, t, 0, &from, &between);
-    vn_span(a, t, b->n_rows - 1, &between, &to);
-    return (uint64_t)(to - from);
-}
-
 static int read_batch(struct vn_reader *r, const struct vn_arrow_message *m,
                       struct vn_batch *b, struct vn_error *err) {
     struct vn_arrow_batch in;
@@ -274,7 +264,7 @@ static int read_batch(struct vn_reader *r, const struct vn_arrow_message *m,
     b->number = r->all.batches;
     r->all.batches += b->n_rows > 0;
     r->all.records += (uint64_t)b->n_rows;
-    r->all.tokens += count_tokens(r, b);
+    r->all.tokens += vn_arrow_tokens(&r->schema, r->payload, b);
     r->totals_seen = b->n_rows == 0 && !(r->lax && !m->marks.totals);
     return VN_OK;
 }

@@ -37,7 +37,8 @@ const struct vn_schema *vn_reader_schema(const struct vn_reader *r);
  * proper end of the stream; negative on damage. Values are checked: offsets in bounds and
  * increasing, UTF-8 valid, null counts true, padding zero, checksums. A second stream of
  * the same schema may follow the first; its column "record" (uint64) is then raised by
- * the records that came before, so that numbers stay unique and contiguous. */
+ * the records that came before, so that numbers stay unique and contiguous: but for streams
+ * of VN_KIND_OTHER, where the name may mean anything. */
 int vn_reader_next(struct vn_reader *r, struct vn_batch *b, struct vn_error *err) VN_NODISCARD;
 
 /* What has been read so far, all concatenated streams together. */

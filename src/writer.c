@@ -57,17 +57,6 @@ static int start(struct vn_writer *w, struct vn_error *err) {
     return rc;
 }
 
-static uint64_t count_tokens(const struct vn_writer *w, const struct vn_batch *b) {
-    int64_t from, to, between;
-    if (w->payload < 0)
-        return 0;
-    const struct vn_array *a = &b->columns[w->payload].level[0];
-    enum vn_type t = w->schema.fields[w->payload].level[0].type;
-    vn_span(a, t, 0, &from, &between);
-    vn_span(a, t, b->n_rows - 1, &between, &to);
-    return (uint64_t)(to - from);
-}
-
 int vn_writer_put(struct vn_writer *w, const struct vn_batch *b, struct vn_error *err) {
     if (!b->n_rows)
         return VN_OK;
@@ -80,7 +69,7 @@ int vn_writer_put(struct vn_writer *w, const struct vn_batch *b, struct vn_error
     if (rc == VN_OK) {
         w->totals.batches++;
         w->totals.records += (uint64_t)b->n_rows;
-        w->totals.tokens += count_tokens(w, b);
+        w->totals.tokens += vn_arrow_tokens(&w->schema, w->payload, b);
     }
     return rc;
 }

@@ -70,4 +70,5 @@ stats of a cut stream | 65 | $B/tests/mkvectors n=50 | head -c 3000 | vn-view --
 lax: no end | 0 | $B/tests/mkvectors n=9 | head -c -8 | vn-view --lax | wc -l | grep -qx 10
 not lax: no end | 65 | $B/tests/mkvectors n=9 | head -c -8 | vn-view
 lax: damage is damage | 65 | $B/tests/mkvectors n=9 | head -c -200 | vn-view --lax
+lax: numbers of joined foreign streams stay | 0 | (vectors() { $B/tests/mkvectors kind=other window=1 n=$1; }; vectors 3; vectors 2) | vn-view --lax --columns record | tr '\n' ' ' | grep -qx 'record 0 1 2 0 1 '
 lax: check | 0 | $B/tests/mkvectors n=9 | head -c -8 | vn-view --lax --check | grep -q '	9 records'
