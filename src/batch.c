@@ -19,12 +19,6 @@ void vn_batch_release(struct vn_batch *b) {
     vn_batch_init(b);
 }
 
-void vn_batch_move(struct vn_batch *dst, struct vn_batch *b) {
-    vn_batch_release(dst);
-    *dst = *b;
-    vn_batch_init(b);
-}
-
 int vn_batch_set_columns(struct vn_batch *b, int n, struct vn_error *err) {
     if (n > b->columns_cap) {
         struct vn_column *c = vn_calloc((size_t)n, sizeof *c, err);

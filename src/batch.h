@@ -34,8 +34,6 @@ struct vn_batch {
 
 void vn_batch_init(struct vn_batch *b); /* all zero: empty, owns nothing */
 void vn_batch_release(struct vn_batch *b);
-/* Gives b's contents to dst (released first) and leaves b empty. */
-void vn_batch_move(struct vn_batch *dst, struct vn_batch *b);
 /* Room for n columns, zeroed; storage is kept. */
 int vn_batch_set_columns(struct vn_batch *b, int n, struct vn_error *err) VN_NODISCARD;
 
