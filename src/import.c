@@ -15,9 +15,7 @@
 #include "model.h"
 #include "num.h"
 
-static const char *const file_names[] = {"config.json", "vocab.txt", "model.safetensors"};
 #define MAX_NAME 255
-#define N_FILES (sizeof file_names / sizeof *file_names)
 
 /* ---- the job ---------------------------------------------------------------------- */
 
@@ -144,7 +142,7 @@ static void release(struct vn_import_job *j) {
     free(j->made);
     free(j->config);
     free(j->vocabulary);
-    free(j->temp);
+    vn_import_dir_close(&j->dir);
 }
 
 /* ---- writing ---------------------------------------------------------------------- */
@@ -241,37 +239,20 @@ static int write_text(const char *path, const char *text, struct vn_error *err) 
     return rc;
 }
 
-/* "dir/name", malloc'ed */
-static char *join(const char *dir, const char *name, struct vn_error *err) {
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *path = vn_calloc(n, 1, err);
-    if (path)
-        snprintf(path, n, "%s/%s", dir, name);
-    return path;
-}
-
 static int write_files(struct vn_import_job *j, struct vn_error *err) {
-    const char *texts[N_FILES] = {j->config, j->vocabulary, NULL};
-    int rc = VN_OK;
-    for (size_t i = 0; rc == VN_OK && i < N_FILES; i++) {
-        char *path = join(j->temp, file_names[i], err);
-        if (!path)
-            rc = VN_EFAIL;
-        else if (i == N_FILES - 1)
-            rc = write_weights(j, path, err);
-        else if (texts[i])
-            rc = write_text(path, texts[i], err);
-        free(path);
-    }
-    return rc;
+    char *const *file = j->dir.file;
+    int rc = write_text(file[VN_IMPORT_CONFIG], j->config, err);
+    if (rc == VN_OK && j->vocabulary)
+        rc = write_text(file[VN_IMPORT_VOCABULARY], j->vocabulary, err);
+    return rc == VN_OK ? write_weights(j, file[VN_IMPORT_WEIGHTS], err) : rc;
 }
 
 /* Opens what was written, as its user will, and says what it is. */
 static int check_result(struct vn_import_job *j, struct vn_error *err) {
     struct vn_model *m = NULL;
     struct vn_head *h = NULL;
-    int rc =
-        j->is_head ? vn_head_open(j->temp, &h, err) : vn_model_open(j->temp, &m, err);
+    int rc = j->is_head ? vn_head_open(j->dir.path, &h, err)
+                        : vn_model_open(j->dir.path, &m, err);
     if (rc != VN_OK)
         return vn_prefix(err, "'%s' does not make a usable directory", j->source);
     if (h) {
@@ -294,56 +275,7 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- the directory ---------------------------------------------------------------- */
-
-/* Removes the directory at work: only what was put there. */
-static void remove_temp(struct vn_import_job *j) {
-    for (size_t i = 0; j->temp && i < N_FILES; i++) {
-        char *path = join(j->temp, file_names[i], NULL);
-        if (path)
-            unlink(path);
-        free(path);
-    }
-    if (j->temp)
-        rmdir(j->temp);
-}
-
-/* Moves the files into an existing directory, the weights last. A vocabulary that is not
- * replaced goes: it was another model's. */
-static int replace_files(struct vn_import_job *j, const char *dir, struct vn_error *err) {
-    int rc = VN_OK;
-    for (size_t i = 0; rc == VN_OK && i < N_FILES; i++) {
-        char *from = join(j->temp, file_names[i], err),
-             *to = join(dir, file_names[i], err);
-        if (!from || !to)
-            rc = VN_EFAIL;
-        else if (access(from, F_OK) != 0)
-            unlink(to);
-        else if (rename(from, to) != 0)
-            rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot rename '%s' to '%s'", from,
-                               to);
-        free(from);
-        free(to);
-    }
-    return rc;
-}
-
-static int make_temp(struct vn_import_job *j, const char *dir, struct vn_error *err) {
-    size_t n = strlen(dir) + 32, end = strlen(dir);
-    while (end > 1 && dir[end - 1] == '/')
-        end--;
-    char *temp = vn_calloc(n, 1, err);
-    if (!temp)
-        return VN_EFAIL;
-    snprintf(temp, n, "%.*s.%ld.tmp", (int)end, dir, (long)getpid());
-    if (mkdir(temp, 0777) != 0) {
-        int rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot create '%s'", temp);
-        free(temp);
-        return rc;
-    }
-    j->temp = temp;
-    return VN_OK;
-}
+/* ---- all together ----------------------------------------------------------------- */
 
 static int read_source(struct vn_import_job *j, struct vn_error *err) {
     struct stat st;
@@ -392,19 +324,14 @@ int vn_import(const char *source, const char *dir, const struct vn_import_option
             &j, "tensors: %zu read, %zu renamed, %zu folded, %zu dropped%s%.*s", j.n_read,
             j.n_renamed, j.n_folded, j.n_dropped, j.n_dropped ? ": " : "",
             (int)j.dropped.len, j.dropped.len ? (const char *)j.dropped.data : "");
-        rc = make_temp(&j, dir, err);
+        rc = vn_import_dir_make(&j.dir, dir, err);
     }
     if (rc == VN_OK)
         rc = write_files(&j, err);
     if (rc == VN_OK)
         rc = check_result(&j, err);
-    if (rc == VN_OK && exists)
-        rc = replace_files(&j, dir, err);
-    else if (rc == VN_OK && rename(j.temp, dir) != 0)
-        rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot rename '%s' to '%s'", j.temp,
-                           dir);
-    if (rc != VN_OK || exists)
-        remove_temp(&j);
+    if (rc == VN_OK)
+        rc = vn_import_dir_commit(&j.dir, dir, exists, err);
     release(&j);
     return rc;
 }

@@ -25,7 +25,8 @@ struct vn_import_options {
 
 /* Writes `dir` from the file or directory `source`. VN_EUSAGE when dir exists and force
  * is not set; the status of what is wrong with the source; VN_EWRITE. On failure nothing
- * is left, and nothing of an existing directory is changed. */
+ * is left, and nothing of an existing directory is changed, but in the case of which the
+ * message tells: files were moved and cannot be moved back. */
 int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
               struct vn_error *err) VN_NODISCARD;
 

@@ -6,6 +6,7 @@
 #define VN_IMPORT_JOB_H
 
 #include "import.h"
+#include "import_dir.h"
 #include "json.h"
 #include "ptfile.h"
 
@@ -18,7 +19,7 @@ struct vn_import_item {
 struct vn_import_job {
     const struct vn_import_options *o;
     const char *source;
-    char *temp; /* the directory at work */
+    struct vn_import_dir dir; /* at work */
     bool is_head;
     struct vn_import_item *items;
     size_t n_items, cap_items;

@@ -149,8 +149,8 @@ struct vn_sink {
     struct vn_buf *memory; /* collects instead of fd, or NULL */
 };
 
-/* Temporary files to remove when a signal ends the process. Slots are claimed and freed
- * by pointer stores, which the signal handler reads. */
+/* What to remove when a signal ends the process. Slots are claimed and freed by pointer
+ * stores, which the signal handler reads. */
 static char *volatile pending[MAX_PENDING];
 
 void vn_sink_unlink_pending(void) {
@@ -159,9 +159,14 @@ void vn_sink_unlink_pending(void) {
         if (temp)
             unlink(temp);
     }
+    for (int i = 0; i < MAX_PENDING; i++) { /* when they are empty */
+        const char *dir = pending[i];
+        if (dir)
+            rmdir(dir);
+    }
 }
 
-static int claim_slot(char *temp) {
+int vn_pending_add(char *temp) {
     for (int i = 0; i < MAX_PENDING; i++) {
         char *empty = NULL;
         if (__atomic_compare_exchange_n(&pending[i], &empty, temp, 0, __ATOMIC_SEQ_CST,
@@ -171,9 +176,13 @@ static int claim_slot(char *temp) {
     return -1;
 }
 
+void vn_pending_drop(int slot) {
+    if (slot >= 0)
+        pending[slot] = NULL;
+}
+
 static void sink_free(struct vn_sink *s) {
-    if (s->slot >= 0)
-        pending[s->slot] = NULL;
+    vn_pending_drop(s->slot);
     free(s->temp);
     free(s->name);
     vn_buf_release(&s->text);
@@ -194,7 +203,7 @@ static int open_temp(struct vn_sink *s, const char *path, struct vn_error *err) 
             break;
     }
     if (s->fd >= 0)
-        s->slot = claim_slot(s->temp);
+        s->slot = vn_pending_add(s->temp);
     return VN_OK;
 }
 

@@ -75,7 +75,13 @@ void vn_sink_abort(struct vn_sink *s);
 
 const char *vn_sink_name(const struct vn_sink *s);
 
-/* Removes the temporary files of all open sinks. Async-signal-safe. */
+/* Has a killed process remove another path, too: a file, or a directory if it is empty
+ * without the files. The text stays the caller's, who keeps it until vn_pending_drop. -1
+ * when 16 are there already: that one will stay behind. */
+int vn_pending_add(char *path);
+void vn_pending_drop(int slot); /* -1 is legal */
+
+/* Removes the temporary files of all open sinks, and what was added. Async-signal-safe. */
 void vn_sink_unlink_pending(void);
 
 #endif

@@ -3,6 +3,7 @@
  *   VN_FAULT=RULE[,RULE...]      a RULE is one of
  *     CALL:N[:ERRNO]             the N-th CALL fails (ERRNO a number; ENOMEM or EIO else)
  *     CALL:N+[:ERRNO]            the N-th and all that follow
+ *     CALL:N:term                before the N-th, the process gets SIGTERM
  *     read:one, write:short      one byte a call; half of what was asked, at least one
  *     read:eintr, write:eintr    every second call fails with EINTR
  *     read:eagain, write:eagain  every second call fails with EAGAIN, but on plain files
@@ -13,11 +14,13 @@
  * Counted are the calls after main has begun, in all threads; not those on descriptor 2,
  * so that a message can be seen. Allocations asked for by the C++ run time, oneDNN, OpenMP
  * and the dynamic loader are left alone, as those end the process themselves when one
- * fails; popt's count as "popt": it ends the process, crashes, or forgets the option. */
+ * fails; and jansson's, which (2.14) drops what it cannot store and then runs past the end
+ * of the text. popt's count as "popt": it ends the process, crashes, or forgets the option. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -66,7 +69,7 @@ static int n_special;
 
 static int find_special(struct dl_phdr_info *info, size_t size, void *ctx) {
     static const char *const libraries[] = {"libstdc++", "libdnnl", "libgomp", "libtbb",
-                                            "ld-linux", "libpopt"};
+                                            "ld-linux", "libpopt", "libjansson"};
     (void)size;
     (void)ctx;
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
@@ -118,9 +121,13 @@ static void parse_rule(const char *text) {
         r->onwards = *end == '+';
         end += r->onwards;
         r->errnum = call <= POPT ? ENOMEM : EIO;
-        if (*end == ':')
+        if (!strcmp(end, ":term")) {
+            r->errnum = -SIGTERM;
+            end += 5;
+        } else if (*end == ':') {
             r->errnum = (int)strtol(end + 1, &end, 10);
-        if (*end || r->at < 1 || r->errnum < 1)
+        }
+        if (*end || r->at < 1 || !r->errnum)
             die(text);
     }
 }
@@ -164,7 +171,9 @@ static int hit(enum call call) {
         int fd = fired_path ? real_open(fired_path, flags, 0666) : -1;
         if (fd >= 0)
             real_close(fd);
-        return r->errnum;
+        if (r->errnum < 0)
+            raise(-r->errnum);
+        return r->errnum < 0 ? 0 : r->errnum;
     }
     return r->sprinkle && n % 2 ? r->sprinkle : 0;
 }

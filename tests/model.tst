@@ -58,6 +58,7 @@ import --to missing | 74 | python3 $T/mktorch.py head x.pth && vn-model import -
 import exists | 2 | python3 $T/mktorch.py head x.pt && mkdir d && vn-model import x.pt -o d
 import --force | 0 | . $T/model.lib; mkmodel d && touch d/mine && python3 $T/mktorch.py head x.pt && vn-model import -q x.pt -o d --force && says 0 'kind: head' vn-model info d && [ -e d/mine ] && [ ! -e d/vocab.txt ] && [ "$(ls)" = "$(printf 'd\nerr.txt\nout.txt\nx.pt')" ]
 import --force keeps the old on failure | 0 | . $T/model.lib; mkmodel d && s=$(vn-model verify d) && python3 $T/mktorch.py nan x.pt && says 65 'not finite' vn-model import x.pt -o d --force && [ "$s" = "$(vn-model verify d)" ]
+import --force over a directory's file | 74 | . $T/model.lib; mkmodel d && mkdir d/vocab.d && rm d/vocab.txt && mv d/vocab.d d/vocab.txt && touch d/vocab.txt/mine && cp -r d before && python3 $T/mktorch.py head x.pt && says 74 "'d/vocab.txt': is a directory" vn-model import -q x.pt -o d --force && diff -r before d && [ -z "$(ls -d d.*)" ]; vn-model import -q x.pt -o d --force
 import missing | 66 | vn-model import nothing -o d
 import unwritable | 74 | python3 $T/mktorch.py head x.pt && vn-model import -q x.pt -o no/where
 
