@@ -225,19 +225,25 @@ void vn_head_close(struct vn_head *h) {
 /* One fact of the head's input against what the stream says. */
 static int check_fact(const struct vn_head *h, const struct vn_schema *s,
                       const json_t *input, const char *key, struct vn_error *err) {
-    char wanted[256], found[256];
+    char number[32], found[256];
     const json_t *v = json_object_get(input, key);
+    const char *wanted = json_string_value(v);
     if (!v)
         return VN_OK;
-    if (json_is_integer(v))
-        snprintf(wanted, sizeof wanted, "%lld", (long long)json_integer_value(v));
-    else
-        snprintf(wanted, sizeof wanted, "%s", json_string_value(v));
+    if (!wanted) {
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
+        wanted = number;
+    }
     if (!vn_schema_provenance(s, key, found, sizeof found))
         return vn_fail(err, VN_EINCOMPAT,
                        "head '%s' wants vectors of %s "
                        "'%s', the stream does not say its %s",
                        h->name, key, wanted, key);
+    if (strlen(found) == sizeof found - 1) /* it may have been cut */
+        return vn_fail(err, VN_EINCOMPAT,
+                       "the %s of the stream, '%.60s...', is too long to be compared with "
+                       "what head '%s' wants",
+                       key, found, h->name);
     if (strcmp(wanted, found))
         return vn_fail(err, VN_EINCOMPAT,
                        "head '%s' wants vectors of %s '%s', the stream has %s '%s'",

@@ -16,6 +16,7 @@
 #include "num.h"
 
 #define MAX_NAME 255
+#define MAX_LISTED 512 /* bytes of names of dropped tensors in a note, and one more name */
 
 /* ---- the job ---------------------------------------------------------------------- */
 
@@ -124,8 +125,13 @@ int vn_import_add_tensor(struct vn_import_job *j, const char *name,
 }
 
 int vn_import_drop(struct vn_import_job *j, const char *name, struct vn_error *err) {
+    if (j->dropped.len > MAX_LISTED) {
+        j->n_unlisted++;
+        return VN_OK;
+    }
     j->n_dropped++;
-    return vn_buf_printf(&j->dropped, err, "%s%s", j->dropped.len ? ", " : "", name);
+    return vn_buf_printf(&j->dropped, err, "%s%.*s%s", j->dropped.len ? ", " : ": ",
+                         MAX_NAME, name, strlen(name) > MAX_NAME ? "..." : "");
 }
 
 static void release(struct vn_import_job *j) {
@@ -312,6 +318,7 @@ static int drop_integers(struct vn_import_job *j, struct vn_error *err) {
 int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
               struct vn_error *err) {
     struct vn_import_job j = {.o = o, .source = source};
+    char more[40] = "";
     const bool exists = access(dir, F_OK) == 0;
     if (exists && !o->force)
         return vn_fail(err, VN_EUSAGE,
@@ -320,10 +327,12 @@ int vn_import(const char *source, const char *dir, const struct vn_import_option
     if (rc == VN_OK)
         rc = drop_integers(&j, err);
     if (rc == VN_OK) {
+        if (j.n_unlisted)
+            snprintf(more, sizeof more, ", ... (%zu more)", j.n_unlisted);
         vn_import_note(
-            &j, "tensors: %zu read, %zu renamed, %zu folded, %zu dropped%s%.*s", j.n_read,
-            j.n_renamed, j.n_folded, j.n_dropped, j.n_dropped ? ": " : "",
-            (int)j.dropped.len, j.dropped.len ? (const char *)j.dropped.data : "");
+            &j, "tensors: %zu read, %zu renamed, %zu folded, %zu dropped%.*s%s", j.n_read,
+            j.n_renamed, j.n_folded, j.n_dropped + j.n_unlisted, (int)j.dropped.len,
+            j.dropped.len ? (const char *)j.dropped.data : "", more);
         rc = vn_import_dir_make(&j.dir, dir, err);
     }
     if (rc == VN_OK)

@@ -6,8 +6,16 @@
 
 #include "import_job.h"
 #include "io.h"
+#include "tok.h"
 
 #define MAX_TEXT ((size_t)16 << 20)
+
+/* What is in b as a string, malloc'ed. */
+static int terminated(struct vn_buf *b, char **out, struct vn_error *err) {
+    int rc = vn_buf_zeros(b, 1, err);
+    *out = rc == VN_OK ? strdup((const char *)b->data) : NULL;
+    return rc != VN_OK || *out ? rc : vn_fail(err, VN_EFAIL, "cannot allocate a text");
+}
 
 /* ---- fair-esm --------------------------------------------------------------------- */
 
@@ -120,10 +128,6 @@ static int add_fair_esm(struct vn_import_job *j, struct vn_ptfile *f, const char
 
 int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f,
                        struct vn_error *err) {
-    static const char vocabulary[] =
-        "<cls>\n<pad>\n<eos>\n<unk>"
-        "\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
-        "C\nX\nB\nU\nZ\nO\n.\n-\n<null_1>\n<mask>\n";
     const struct vn_py *root = vn_ptfile_root(f), *state = vn_py_get(root, "model");
     const struct vn_py *cfg = vn_py_get(vn_py_get(root, "cfg"), "model");
     int64_t d_ffn = 0, n = vn_import_tensors(state, "'model'", err);
@@ -144,10 +148,12 @@ int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f,
     for (size_t i = 0; i < j->n_items; i++)
         if (!strcmp(j->items[i].t.name, "esm.encoder.layer.0.intermediate.dense.weight"))
             d_ffn = j->items[i].t.shape[0];
-    j->vocabulary = strdup(vocabulary);
-    if (!j->vocabulary)
-        return vn_fail(err, VN_EFAIL, "cannot allocate a vocabulary");
-    return write_config(j, cfg, d_ffn, err);
+    struct vn_buf vocabulary = {0};
+    int rc = vn_tok_esm2_vocabulary(&vocabulary, err);
+    if (rc == VN_OK)
+        rc = terminated(&vocabulary, &j->vocabulary, err);
+    vn_buf_release(&vocabulary);
+    return rc == VN_OK ? write_config(j, cfg, d_ffn, err) : rc;
 }
 
 /* ---- Hugging Face directories ----------------------------------------------------- */
@@ -156,35 +162,17 @@ int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f,
  */
 static int read_text(const char *dir, const char *name, bool may_miss, char **out,
                      struct vn_error *err) {
-    struct vn_buf b = {0};
-    struct vn_source *s = NULL;
+    struct vn_buf path = {0}, text = {0};
     *out = NULL;
-    int rc = vn_buf_printf(&b, err, "%s/%s%c", dir, name, 0);
-    char *path = rc == VN_OK ? strdup((char *)b.data) : NULL;
-    if (rc == VN_OK && !path)
-        rc = vn_fail(err, VN_EFAIL, "cannot allocate a name");
-    if (rc == VN_OK && may_miss && access(path, F_OK) != 0)
+    int rc = vn_buf_printf(&path, err, "%s/%s%c", dir, name, 0);
+    if (rc != VN_OK || (may_miss && access((const char *)path.data, F_OK) != 0))
         goto out;
+    rc = vn_read_file((const char *)path.data, MAX_TEXT, &text, err);
     if (rc == VN_OK)
-        rc = vn_source_open(path, &s, err);
-    b.len = 0;
-    for (int64_t got = 1; rc == VN_OK && got > 0;) {
-        rc = vn_buf_reserve(&b, b.len + 65536, err);
-        got = rc == VN_OK ? vn_read_full(s, b.data + b.len, 65535, err) : 0;
-        if (got < 0)
-            rc = (int)got;
-        else if ((b.len += (size_t)got) > MAX_TEXT)
-            rc = vn_fail(err, VN_EDATA, "'%s' is larger than %zu bytes", path, MAX_TEXT);
-    }
-    if (rc == VN_OK) {
-        b.data[b.len] = 0;
-        *out = strdup((char *)b.data);
-        rc = *out ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate a text");
-    }
+        rc = terminated(&text, out, err);
 out:
-    vn_source_close(s);
-    vn_buf_release(&b);
-    free(path);
+    vn_buf_release(&path);
+    vn_buf_release(&text);
     return rc;
 }
 

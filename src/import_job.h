@@ -25,8 +25,8 @@ struct vn_import_job {
     size_t n_items, cap_items;
     char *config, *vocabulary; /* texts to write; vocabulary may be NULL */
     size_t n_read, n_renamed, n_folded;
-    struct vn_buf dropped; /* names of the dropped tensors, ", " between */
-    size_t n_dropped;
+    struct vn_buf dropped; /* names of the first dropped tensors: ": a, b" */
+    size_t n_dropped, n_unlisted; /* those named there, and the others */
     struct vn_ptfile **files; /* owned, open until the job ends */
     size_t n_files;
     struct vn_tensors *tensors; /* owned, of a safetensors source */

@@ -128,6 +128,25 @@ int64_t vn_read_full(struct vn_source *s, void *buf, size_t n, struct vn_error *
     return (int64_t)have;
 }
 
+int vn_read_file(const char *path, size_t max, struct vn_buf *out, struct vn_error *err) {
+    enum { STEP = 65536 };
+    struct vn_source *s;
+    out->len = 0;
+    int rc = vn_source_open(path, &s, err);
+    if (rc != VN_OK)
+        return rc;
+    for (int64_t got = STEP; rc == VN_OK && got == STEP;) {
+        rc = vn_buf_reserve(out, out->len + STEP, err);
+        got = rc == VN_OK ? vn_read_full(s, out->data + out->len, STEP, err) : 0;
+        if (got < 0)
+            rc = (int)got;
+        else if ((out->len += (size_t)got) > max)
+            rc = vn_fail(err, VN_EDATA, "'%s' is larger than %zu bytes", path, max);
+    }
+    vn_source_close(s);
+    return rc;
+}
+
 void vn_source_close(struct vn_source *s) {
     if (s)
         s->close(s);

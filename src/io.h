@@ -39,6 +39,11 @@ int vn_source_memory(const void *data, size_t n, const char *name, struct vn_sou
 int64_t vn_read_full(struct vn_source *s, void *buf, size_t n, struct vn_error *err)
     VN_NODISCARD;
 
+/* Replaces what is in `out` by a whole file of at most `max` bytes; a larger one is VN_EDATA.
+ */
+int vn_read_file(const char *path, size_t max, struct vn_buf *out,
+                 struct vn_error *err) VN_NODISCARD;
+
 /* NULL is legal. */
 void vn_source_close(struct vn_source *s);
 

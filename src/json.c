@@ -24,28 +24,12 @@ int vn_json_parse(const char *text, size_t n, const char *name, json_t **out,
 }
 
 int vn_json_load(const char *path, size_t max, json_t **out, struct vn_error *err) {
-    struct vn_source *s;
     struct vn_buf b = {0};
     *out = NULL;
-    int rc = vn_source_open(path, &s, err);
-    if (rc != VN_OK)
-        return rc;
-    while (rc == VN_OK) {
-        rc = vn_buf_reserve(&b, b.len + 65536, err);
-        int64_t got = rc == VN_OK ? vn_read_full(s, b.data + b.len, 65536, err) : rc;
-        if (got < 0)
-            rc = (int)got;
-        else
-            b.len += (size_t)got;
-        if (rc == VN_OK && b.len > max)
-            rc = vn_fail(err, VN_EDATA, "'%s' is larger than %zu bytes", path, max);
-        if (got < 65536)
-            break;
-    }
+    int rc = vn_read_file(path, max, &b, err);
     if (rc == VN_OK)
         rc = vn_json_parse((const char *)b.data, b.len, path, out, err);
     vn_buf_release(&b);
-    vn_source_close(s);
     return rc;
 }
 

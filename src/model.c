@@ -8,7 +8,9 @@
 
 #include "io.h"
 #include "json.h"
+#include "tok.h"
 
+#define MAX_VOCABULARY ((size_t)1 << 20)
 #define MAX_CONFIG ((size_t)16 << 20)
 
 /* ---- finding ---------------------------------------------------------------------- */
@@ -157,33 +159,30 @@ static int load_config(struct vn_model *m, struct vn_error *err) {
 /* The token ids are built into the tokenizer: a vocabulary that is there must be ESM-2's.
  */
 static int check_vocabulary(const struct vn_model *m, struct vn_error *err) {
-    static const char wanted[] =
-        "<cls>\n<pad>\n<eos>\n<unk>"
-        "\nL\nA\nG\nV\nS\nE\nR\nT\nI\nD\nP\nK\nQ\nN\nF\nY\nM\nH\nW\n"
-        "C\nX\nB\nU\nZ\nO\n.\n-\n<null_1>\n<mask>\n";
-    char text[sizeof wanted + 1];
-    struct vn_buf path = {0};
-    struct vn_source *s;
+    struct vn_buf path = {0}, wanted = {0}, text = {0};
     int rc = vn_buf_printf(&path, err, "%s/vocab.txt%c", m->dir, 0);
-    if (rc != VN_OK)
-        return rc;
     const char *name = (const char *)path.data;
-    if (access(name, F_OK) == 0 && (rc = vn_source_open(name, &s, err)) == VN_OK) {
-        int64_t n = vn_read_full(s, text, sizeof text, err);
-        size_t same = 0, full = sizeof wanted - 1;
-        if (n == (int64_t)full - 1) /* as published: no newline after the last token */
-            text[n++] = '\n';
-        while (n > 0 && same < (size_t)n && same < full && text[same] == wanted[same])
+    if (rc != VN_OK || access(name, F_OK) != 0)
+        goto out;
+    rc = vn_tok_esm2_vocabulary(&wanted, err);
+    if (rc == VN_OK)
+        rc = vn_read_file(name, MAX_VOCABULARY, &text, err);
+    if (rc == VN_OK && text.len == wanted.len - 1) /* as published: the last line's */
+        rc = vn_buf_puts(&text, "\n", err);        /* newline is not there */
+    if (rc == VN_OK && (text.len != wanted.len ||
+                        memcmp(text.data, wanted.data, wanted.len))) {
+        size_t same = 0;
+        while (same < text.len && same < wanted.len &&
+               text.data[same] == wanted.data[same])
             same++;
-        if (n < 0)
-            rc = (int)n;
-        else if (n != (int64_t)full || same != full)
-            rc = vn_fail(err, VN_EDATA,
-                         "'%s' is not the vocabulary of ESM-2: it differs at byte %zu",
-                         name, same);
-        vn_source_close(s);
+        rc = vn_fail(err, VN_EDATA,
+                     "'%s' is not the vocabulary of ESM-2: it differs at byte %zu", name,
+                     same);
     }
+out:
     vn_buf_release(&path);
+    vn_buf_release(&wanted);
+    vn_buf_release(&text);
     return rc;
 }
 

@@ -30,4 +30,7 @@ int64_t vn_tok_esm2_length(const char *seq, size_t n);
 /* The text of a token id ("L", "<mask>"), NULL when out of range. */
 const char *vn_tok_esm2_text(int id);
 
+/* Replaces what is in `out` by vocab.txt: the texts of all ids, a line each. */
+int vn_tok_esm2_vocabulary(struct vn_buf *out, struct vn_error *err) VN_NODISCARD;
+
 #endif

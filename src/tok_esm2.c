@@ -73,3 +73,11 @@ const char *vn_tok_esm2_text(int id) {
         "<mask>"};
     return id >= 0 && id < VN_ESM2_VOCAB ? texts[id] : NULL;
 }
+
+int vn_tok_esm2_vocabulary(struct vn_buf *out, struct vn_error *err) {
+    int rc = VN_OK;
+    out->len = 0;
+    for (int id = 0; rc == VN_OK && id < VN_ESM2_VOCAB; id++)
+        rc = vn_buf_printf(out, err, "%s\n", vn_tok_esm2_text(id));
+    return rc;
+}

@@ -4,7 +4,7 @@
     mktorch.py VARIANT FILE            a classifier head, or a damaged file (see VARIANTS)
     mktorch.py huggingface DIR OUT     DIR's model.safetensors as OUT/pytorch_model.bin
     mktorch.py hf-shards DIR OUT       the same in two shards and an index
-    mktorch.py fair-esm DIR FILE       the same under fair-esm's names
+    mktorch.py fair-esm DIR FILE [N]   the same under fair-esm's names, and N tensors more
 
 The classes are stand-ins of the right module and name: pickle writes them by reference.
 """
@@ -380,12 +380,14 @@ def fair_name(name):
     return name
 
 
-def fair_esm(directory, path):
+def fair_esm(directory, path, more="0"):
     config = json.load(open(directory + "/config.json"))
     model = collections.OrderedDict((fair_name(k), v) for k, v in
                                     read_safetensors(directory + "/model.safetensors").items()
                                     if "position_ids" not in k)
     model["encoder.sentence_encoder.version"] = rand(1)
+    for i in range(int(more)):
+        model["strange.%d" % i] = rand(1)
     cfg = Namespace()
     cfg.__dict__.update(arch="esm2", encoder_layers=config["num_hidden_layers"],
                         encoder_embed_dim=config["hidden_size"],

@@ -244,6 +244,8 @@ static void refused_tensors(void) {
 /* Head and stream: width and every stated fact must agree. */
 static void fits(void) {
     static const int width[] = {4, 2};
+#define LONG(s) s s s s s s s s s s s s s s s s /* 16 times */
+#define NAME256 LONG("0123456789abcdef")
     static const struct {
         const char *inputs, *provenance;
         int32_t d;
@@ -261,10 +263,12 @@ static void fits(void) {
         {"[{\"width\":4,\"pool\":\"mean\"}]", "\"program\":\"x\"", 4,
          "does not say its pool"},
         {"[{\"width\":4,\"sha256\":\"aa\"}]", "\"sha256\":\"ab\"", 4, "sha256 'aa'"},
+        {"[{\"width\":4,\"model\":\"" NAME256 "\"}]", "\"model\":\"" NAME256 "x\"", 4,
+         "too long to be compared"},
         {"[{\"width\":2},{\"width\":2}]", "\"program\":\"x\"", 4,
          "2 vectors side by side"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char config[400];
+        char config[600];
         struct vn_schema s;
         struct vn_error err = {0};
         snprintf(config, sizeof config,
