@@ -151,4 +151,4 @@ hostile modules-set | 65 | . $T/model.lib; refused modules-set "has no linear la
 hostile parameters-text | 65 | . $T/model.lib; refused parameters-text "module 'the module' has no parameters and modules"
 hostile graph | 65 | . $T/model.lib; refused graph "has more than 1024 modules"
 hostile long-name | 65 | . $T/model.lib; refused long-name "has a name of 256 bytes, expected at most 255"
-fuzz | 0 | for v in legacy legacy-state legacy-fair; do python3 -W ignore $T/mktorch.py $v $v.pt || exit 90; done; timeout 100 $B/tests/fuzz_import -m 1500 *.pt
+fuzz | 0 | for v in legacy legacy-state legacy-fair; do python3 -W ignore $T/mktorch.py $v $v.pt || exit 90; done; timeout 300 $B/tests/fuzz_import -m 500 *.pt
