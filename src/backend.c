@@ -62,5 +62,5 @@ int vn_backend_open(const struct vn_backend_options *o, struct vn_backend **out,
     if (index >= 0)
         return open_cuda(o, index, out, err);
     return vn_fail(err, VN_EUSAGE,
-                   "unknown device '%s', expected auto, cpu, cuda or cuda:N", o->device);
+                   "--device '%s': expected auto, cpu, cuda, cuda:N or reference", o->device);
 }

@@ -83,7 +83,8 @@ static int arena_new(struct vn_engine *e, struct vn_error *err) {
                        (long long)e->max_tokens, per_token);
     int rc = e->b->ops.alloc(e->b, total, &e->arena, err);
     if (rc < 0) {
-        vn_prefix(err, "no room for records of %lld tokens", (long long)e->max_tokens);
+        vn_prefix(err, "no room for records of %lld tokens (--max-tokens takes fewer)",
+                  (long long)e->max_tokens);
         return rc;
     }
     uint8_t *base = e->arena;

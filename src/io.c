@@ -227,14 +227,24 @@ static int open_temp(struct vn_sink *s, const char *path, struct vn_error *err) 
 }
 
 /* Opens the temporary file; anything that is not a regular file (a FIFO, /dev/full) has no
- * "complete" state and is written in place. */
+ * "complete" state and is written in place. A file that is replaced keeps its mode; behind
+ * a link it is the file that is replaced. */
 static int open_path(struct vn_sink *s, const char *path, struct vn_error *err) {
     struct stat st;
+    bool there = stat(path, &st) == 0;
     int rc = VN_OK;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+    if (there && !S_ISREG(st.st_mode)) {
         s->fd = open(path, O_WRONLY | O_CLOEXEC);
-    else
-        rc = open_temp(s, path, err);
+    } else {
+        char *target = there ? realpath(path, NULL) : NULL;
+        if (target) {
+            free(s->name);
+            s->name = target;
+        }
+        rc = open_temp(s, s->name, err);
+        if (rc == VN_OK && s->fd >= 0 && there)
+            fchmod(s->fd, st.st_mode & 0777); /* of another owner: as good as it gets */
+    }
     if (rc != VN_OK)
         return rc;
     if (s->fd < 0)

@@ -186,6 +186,8 @@ void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *
     t->files = files ? files : none;
     while (t->files[t->n_files])
         t->n_files++;
+    if (t->output && !*t->output)
+        vn_tool_usage(t, "--output '': expected the name of a file");
     if (t->max_files >= 0 && t->n_files > t->max_files)
         vn_tool_usage(t, "unexpected argument '%s'", t->files[t->max_files]);
     t->threads = t->threads_arg ? (int)vn_tool_int(t, "threads", t->threads_arg, 1, 1024)

@@ -116,7 +116,7 @@ static int open_input(struct embed *e, struct vn_error *err) {
     const struct vn_schema *in = vn_reader_schema(e->reader);
     rc = vn_schema_require_kind(in, VN_KIND_TOKENS, err);
     if (rc < 0)
-        return rc;
+        return vn_prefix(err, "cannot use '%s'", vn_reader_name(e->reader));
     vn_schema_provenance(in, "vocabulary", vocabulary, sizeof vocabulary);
     if (strcmp(vocabulary, "esm2") != 0)
         return vn_fail(err, VN_EINCOMPAT,
@@ -182,11 +182,15 @@ static void report_profile(const struct embed *e) {
 static void summary(const struct embed *e) {
     struct vn_totals t = vn_reader_totals(e->reader);
     double seconds = vn_tool_seconds(e->tool) - e->loaded;
-    for (int o = VN_REC_EMPTY; o <= VN_REC_NOT_FINITE; o++)
-        if (vn_embedder_count(e->embedder, o))
-            vn_tool_note(e->tool, "%llu records '%s'",
-                         (unsigned long long)vn_embedder_count(e->embedder, o),
-                         vn_outcome_name(o));
+    for (int o = VN_REC_EMPTY; o <= VN_REC_NOT_FINITE; o++) {
+        unsigned long long n = vn_embedder_count(e->embedder, o);
+        /* an empty record is the input's own; the others are our doing */
+        if (n && o == VN_REC_EMPTY)
+            vn_tool_note(e->tool, "records without a result, 'empty': %llu", n);
+        else if (n)
+            vn_tool_warn(e->tool, "records without a result, '%s': %llu",
+                         vn_outcome_name(o), n);
+    }
     vn_tool_note(e->tool,
                  "%llu records, %llu tokens, %.2f s after %.2f s of loading, %.0f tokens/s, "
                  "peak memory %lld MB",

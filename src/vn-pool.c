@@ -31,7 +31,8 @@ static int open_input(struct pool *p, struct vn_error *err) {
     rc = vn_reader_open(source, NULL, &p->reader, err);
     if (rc < 0)
         return rc;
-    return vn_schema_require_kind(vn_reader_schema(p->reader), VN_KIND_EMBEDDINGS, err);
+    rc = vn_schema_require_kind(vn_reader_schema(p->reader), VN_KIND_EMBEDDINGS, err);
+    return rc < 0 ? vn_prefix(err, "cannot use '%s'", vn_reader_name(p->reader)) : rc;
 }
 
 /* "auto" is what the model's authors do: for ESM-2 the mean over residues. */

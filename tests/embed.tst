@@ -105,7 +105,9 @@ a full disk, vn-pool | 74 | . $T/embed.sh; some >t; vn-embed -m m t | vn-pool >/
 # ---- what is said ----
 -v: a summary | 0 | . $T/embed.sh; some | vn-embed -m m -v 2>&1 >/dev/null | grep '^vn-embed: 7 records, 239 tokens, .* tokens/s, peak memory'
 -v: device and precision | 0 | . $T/embed.sh; some | vn-embed -m m -v -t 2 2>&1 >/dev/null | grep "^vn-embed: model 'm', layer 2, device 'cpu.*', precision fp32, 2 threads"
--v: outcomes | 0 | . $T/embed.sh; some | vn-embed -m m --max-tokens 60 -v 2>&1 >/dev/null | grep -c -e "1 records 'empty'" -e "2 records 'too long'" | grep -x 2
+-v: outcomes | 0 | . $T/embed.sh; some | vn-embed -m m --max-tokens 60 -v 2>&1 >/dev/null | grep -c -e "result, 'empty': 1" -e "result, 'too long': 2" | grep -x 2
+too long is said without -v, not with -q | 0 | . $T/embed.sh; some >t; vn-embed -m m --max-tokens 60 t 2>&1 >/dev/null | grep -x "vn-embed: records without a result, 'too long': 2" && [ "$(vn-embed -q -m m --max-tokens 60 t 2>&1 >/dev/null)" = '' ]
+wrong kind is said of the file | 76 | . $T/embed.sh; some | vn-embed -m m --pool mean -o v; vn-embed -m m v 2>err >/dev/null; rc=$?; grep "cannot use 'v': a stream of vectors, expected tokens" err || exit 1; vn-pool v 2>err >/dev/null; grep "cannot use 'v': a stream of vectors, expected embeddings" err || exit 1; exit $rc
 -v of vn-pool | 0 | . $T/embed.sh; some | vn-embed -m m | vn-pool -v 2>&1 >/dev/null | grep '^vn-pool: 7 records, 239 tokens'
 -q | 0 | . $T/embed.sh; some | vn-embed -m m -v -q 2>&1 >/dev/null | cmp - /dev/null
 --profile | 0 | . $T/embed.sh; some >t; vn-embed -m m --profile --no-provenance t 2>err >a; grep -q '^vn-embed: attn ' err && grep -q 'ms' err && vn-embed -m m --no-provenance t | rows | cmp - <(rows a)

@@ -56,3 +56,5 @@ thousands-of-files | 0 | mkdir d; printf '>a\nMK\n' >d/a-file-with-a-name-that-i
 file-size-limit | 74 | $B/tests/mkfasta protein 20000 >x.fa; trap 'ls out* 2>/dev/null && exit 1' EXIT; (ulimit -f 100; vn-pack --vocab esm2 x.fa -o out)
 max-length-beyond-a-batch | 2 | printf '>a\nMK\n' | vn-pack --vocab esm2 --max-length 1G --long truncate
 temporary-name-is-not-followed | 0 | printf '>a\nMK\n' >x.fa; echo precious >victim; (for i in 0 1 2 3; do ln -s victim out.$BASHPID.$i.tmp; done; exec vn-pack --vocab esm2 x.fa -o out); grep -q precious victim && vn-view --check out >/dev/null
+output-of-no-name | 2 | printf '>a\nMK\n' | vn-pack --vocab esm2 -o ''
+output-keeps-mode-and-link | 0 | printf '>a\nMK\n' >x.fa; echo old >real; chmod 600 real; ln -s real link; umask 022; vn-pack --vocab esm2 x.fa -o link; [ -L link ] && [ "$(stat -c %a real)" = 600 ] && vn-view --check real >/dev/null && ! ls *.tmp 2>/dev/null
