@@ -41,26 +41,36 @@ struct view {
 
 /* ---- input --------------------------------------------------------------------------- */
 
-/* Several files as one input, one after the other; the name is the current file's. */
+/* Several files as one input, one after the other; the name is the current file's. Each
+ * is a stream: one without a byte would else go by unseen between two others. */
 struct chain {
     struct vn_source base;
     struct vn_source *now;
+    bool begun;        /* a byte of it has come */
     const char **next; /* NULL-terminated */
 };
+
+static int empty_input(struct vn_error *err) {
+    return vn_fail(err, VN_EDATA, "the input is empty, expected an Arrow stream");
+}
 
 static int64_t chain_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
     struct chain *c = (struct chain *)s;
     int64_t got;
     while ((got = c->now->read(c->now, buf, n, err)) == 0 && *c->next) {
         struct vn_source *next;
-        int rc = vn_source_open(*c->next, &next, err);
+        int rc = c->begun ? vn_source_open(*c->next, &next, err) : empty_input(err);
         if (rc != VN_OK)
             return rc;
         vn_source_close(c->now);
         c->now = next;
+        c->begun = false;
         c->base.name = next->name;
         c->next++;
     }
+    if (got == 0 && !c->begun)
+        return empty_input(err);
+    c->begun = true;
     return got;
 }
 

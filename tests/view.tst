@@ -9,6 +9,8 @@ no rows: the names only | 0 | $B/tests/mkvectors n=0 | vn-view | cmp - <(printf 
 no rows as json: nothing | 0 | [ -z "$($B/tests/mkvectors n=0 | vn-view --to json)" ]
 several files are one stream | 0 | $B/tests/mkvectors n=3 >a; $B/tests/mkvectors n=2 window=1 >b; cmp <(vn-view a b) <(cat a b | vn-view) && [ $(vn-view a - <b | tail -1 | cut -f 2) = 4 ]
 files that do not fit | 76 | $B/tests/mkvectors n=3 d=4 >a; $B/tests/mkvectors n=2 d=5 >b; vn-view a b
+an empty file among several | 65 | $B/tests/mkvectors n=3 >a; : >z; for to in tsv npy arrow; do for f in 'a z' 'z a' 'a z a' 'a a z' 'z z' z; do vn-view --to $to $f >o 2>e; [ $? = 65 ] && grep -q "'z'.*the input is empty" e || exit 1; done; done; vn-view a z
+an empty file among several, not strict | 65 | $B/tests/mkvectors n=3 >a; : >z; vn-view --lax a z 2>e; rc=$?; grep -q "'z'" e && exit $rc
 the second file is missing | 66 | $B/tests/mkvectors n=3 >a; vn-view a nowhere
 a file is missing | 66 | vn-view nowhere
 columns in the order asked for | 0 | $B/tests/mkvectors n=1 | vn-view --columns record,id | cmp - <(printf 'record\tid\n0\tread0\n')
