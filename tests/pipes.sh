@@ -225,8 +225,8 @@ signalled() {
     for signal in TERM INT HUP; do
         rm -rf out && mkdir out
         rm -f in && mkfifo in
-        # a shell starts jobs with SIGINT ignored: reset it
-        env --default-signal=INT "$@" -o out/x <in 2>err & pid=$!
+        # a shell starts jobs with SIGINT ignored, and nohup with SIGHUP: reset them
+        env --default-signal=INT,TERM,HUP "$@" -o out/x <in 2>err & pid=$!
         exec 4>in
         head -c $(($(stat -c %s "$input") / 2)) "$input" >&4
         for _ in $(seq 100); do

@@ -25,6 +25,8 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$T/lsan.supp:print_suppressions=0}
 SCRIPTS="headers.sh layers.sh man.sh pipes.sh faults.sh bombs.sh memory.sh examples.sh"
 
+PATIENCE=600 # seconds for a program or a line: one that hangs fails with status 124
+
 verbose=0 update=0 names=()
 for a in "$@"; do
     case $a in
@@ -56,7 +58,7 @@ run_program() { # label, command...
     local label=$1 out=$scratch/out rc line n=0
     shift
     rm -rf "$scratch/dir" && mkdir "$scratch/dir"
-    (cd "$scratch/dir" && "$@") >"$out" 2>&1 </dev/null
+    (cd "$scratch/dir" && timeout -k 10 "$PATIENCE" "$@") >"$out" 2>&1 </dev/null
     rc=$?
     while IFS= read -r line; do
         case $line in
@@ -76,7 +78,7 @@ run_program() { # label, command...
 run_line() { # table, name, status, command
     local table=$1 name=$2 want=$3 command=$4 rc golden=tests/golden/$1.$2
     rm -rf "$scratch/dir" && mkdir "$scratch/dir"
-    (cd "$scratch/dir" && bash -o pipefail -c "$command") >"$scratch/out" 2>"$scratch/err" </dev/null
+    (cd "$scratch/dir" && timeout -k 10 "$PATIENCE" bash -o pipefail -c "$command") >"$scratch/out" 2>"$scratch/err" </dev/null
     rc=$?
     if why=$(grep -m1 '^skip: ' "$scratch/out"); then
         verdict skip "$table: $name" "${why#skip: }"
