@@ -374,6 +374,13 @@ static int read_fastq(struct vn_fastx *f, struct vn_error *err) {
 
 /* ---- records ---------------------------------------------------------------------- */
 
+/* A byte order mark, or the first letter of a record with a NUL beside it. */
+static bool is_utf16(const uint8_t *p) {
+    return !memcmp(p, "\xff\xfe", 2) || !memcmp(p, "\xfe\xff", 2) ||
+           (!p[1] && (p[0] == '>' || p[0] == '@')) ||
+           (!p[0] && (p[1] == '>' || p[1] == '@'));
+}
+
 /* At the start of the text: skips a byte order mark. */
 static int skip_mark(struct vn_fastx *f, struct vn_error *err) {
     while (f->end < 3 && !f->eof) {
@@ -381,7 +388,7 @@ static int skip_mark(struct vn_fastx *f, struct vn_error *err) {
         if (rc != VN_OK)
             return rc;
     }
-    if (f->end >= 2 && (!memcmp(f->in, "\xff\xfe", 2) || !memcmp(f->in, "\xfe\xff", 2))) {
+    if (f->end >= 2 && is_utf16(f->in)) {
         f->n_records = f->line = 1;
         vn_fail(err, VN_EDATA, "the text is UTF-16, expected ASCII or UTF-8");
         return located(f, 0, err);

@@ -24,6 +24,7 @@ missing-file | 66 | vn-pack --vocab esm2 nowhere.fa
 missing-second-file | 66 | echo '>a' >1; vn-pack --vocab esm2 -o out 1 nowhere.fa; rc=$?; [ "$(echo *)" = 1 ] && exit $rc
 directory | 66 | vn-pack --vocab esm2 .
 bad-files | 0 | cd $T/bad/seq; for f in *.*; do [ $f = make.sh ] && continue; vn-pack --vocab esm2 $f 2>&1 >/dev/null; echo "  status $?"; done
+utf16-without-mark | 0 | for s in '>\0a\0\n\0' '\0>\0a\0\n' '@\0a\0\n\0' '\0@\0a\0\n'; do printf "$s" | vn-pack --vocab esm2 2>err >/dev/null; [ $? = 65 ] && grep -q 'the text is UTF-16' err || exit 1; done
 bad-file-leaves-nothing | 65 | vn-pack --vocab esm2 -o out $T/bad/seq/digit.fa; rc=$?; [ -z "$(ls)" ] && exit $rc
 cut-anywhere | 0 | $B/tests/mkfasta short 40 >x.fa; gzip -k x.fa; bgzip -c x.fa >x.bgz; zstd -qk x.fa; for f in x.fa.gz x.bgz x.fa.zst; do size=$(stat -c %s $f); for n in 1 2 3 4 17 18 19 100 500 $((size / 2)) $((size - 28)) $((size - 9)) $((size - 1)); do head -c $n $f | vn-pack --vocab esm2 >/dev/null 2>err; [ $? = 65 ] || { echo "$f $n"; exit 1; }; done; done
 second-file-damaged | 65 | printf '>a\nMKT\n' >1; vn-pack --vocab esm2 1 $T/bad/seq/cut.fa.gz | ( ! $B/tests/tokens 2>/dev/null )

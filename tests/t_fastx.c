@@ -182,8 +182,16 @@ static void utf16(void) {
               "record 1, line 1, byte 0");
     refuses_n("\xfe\xff\0>\0a\0\n", 8, "the text is UTF-16, expected ASCII or UTF-8",
               "record 1, line 1, byte 0");
-    refuses_n(">\0a\0\n\0M\0", 8, "expected a header, found byte 0x00",
-              "record 1, line 1, byte 1");
+    static const char *const unmarked[] = {">\0a\0\n\0M\0", "\0>\0a\0\n\0M",
+                                           "@\0a\0\n\0M\0", "\0@\0a\0\n\0M"};
+    for (size_t i = 0; i < sizeof unmarked / sizeof *unmarked; i++)
+        refuses_n(unmarked[i], 8, "the text is UTF-16, expected ASCII or UTF-8",
+                  "record 1, line 1, byte 0");
+    refuses_n("\0A>\n", 4,
+              "expected '>' or '@' at the start of the first record, found byte 0x00",
+              "record 1, line 1, byte 0");
+    refuses_n("> \0a\n", 5, "expected a header, found byte 0x00",
+              "record 1, line 1, byte 2");
 }
 
 static void bad_fastq(void) {
