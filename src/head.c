@@ -73,14 +73,19 @@ static int check_inputs(const struct vn_head *h, const json_t *o, struct vn_erro
     return rc;
 }
 
-static int read_config(struct vn_head *h, struct vn_error *err) {
-    const json_t *o = h->config;
-    const char *type, *activation;
+/* Before the weights are looked at: those of a model do not say that it is no head. */
+static int check_type(const json_t *o, struct vn_error *err) {
+    const char *type;
     int rc = vn_json_string(o, "model_type", &type, err);
     if (rc == VN_OK && strcmp(type, "vn-head"))
         rc = vn_json_wrong(o, "model_type", "\"vn-head\"", err);
-    if (rc == VN_OK)
-        rc = vn_json_string(o, "activation", &activation, err);
+    return rc;
+}
+
+static int read_config(struct vn_head *h, struct vn_error *err) {
+    const json_t *o = h->config;
+    const char *activation;
+    int rc = vn_json_string(o, "activation", &activation, err);
     if (rc == VN_OK && strcmp(activation, "relu") && strcmp(activation, "gelu"))
         rc = vn_json_wrong(o, "activation", "\"relu\" or \"gelu\"", err);
     if (rc == VN_OK) {
@@ -169,6 +174,8 @@ static int load(struct vn_head *h, struct vn_error *err) {
     if (rc == VN_OK)
         rc = vn_json_load((const char *)path.data, MAX_CONFIG, &config, err);
     h->config = config;
+    if (rc == VN_OK && (rc = check_type(config, err)) != VN_OK)
+        vn_prefix(err, "'%s'", (const char *)path.data);
     if (rc == VN_OK)
         rc = vn_tensors_open_dir(h->dir, &t, err);
     if (rc == VN_OK && (rc = load_layers(h, t, err)) != VN_OK)

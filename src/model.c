@@ -55,8 +55,8 @@ char *vn_model_find(const char *name, const char *file, struct vn_error *err) {
     else if (!found)
         vn_fail(err, VN_ENOINPUT,
                 "cannot find '%s': no directory of that "
-                "name with a %s, and $VN_MODELS is not set",
-                name, file);
+                "name with a %s, and $VN_MODELS is %s",
+                name, file, places ? "empty" : "not set");
     return found;
 }
 
@@ -318,6 +318,26 @@ static int bind_frequencies(struct lookup *l, struct vn_model *m) {
     return rc;
 }
 
+/* A layer that config.json does not count would be left out in silence. */
+static int check_depth(const struct vn_model *m, struct vn_error *err) {
+    static const char stem[] = "encoder.layer.";
+    for (int64_t i = 0; i < vn_tensors_count(m->tensors); i++) {
+        const char *name = vn_tensors_at(m->tensors, i)->name;
+        const char *at = strncmp(name, "esm.", 4) ? name : name + 4;
+        if (strncmp(at, stem, sizeof stem - 1))
+            continue;
+        at += sizeof stem - 1;
+        size_t digits = strspn(at, "0123456789");
+        if (digits && at[digits] == '.' &&
+            strtoull(at, NULL, 10) >= (unsigned long long)m->config.n_layers)
+            return vn_fail(err, VN_EDATA,
+                           "tensor '%.200s' is of layer %.*s, counted from 0, "
+                           "num_hidden_layers is %d",
+                           name, digits < 20 ? (int)digits : 20, at, m->config.n_layers);
+    }
+    return VN_OK;
+}
+
 static int bind_tensors(struct vn_model *m, struct vn_error *err) {
     const struct vn_model_config *c = &m->config;
     const char *word = "embeddings.word_embeddings.weight";
@@ -336,7 +356,9 @@ static int bind_tensors(struct vn_model *m, struct vn_error *err) {
     }
     for (l.layer = 0; rc == VN_OK && l.layer < c->n_layers; l.layer++)
         rc = bind_layer(&l, &m->esm2[l.layer]);
-    return rc == VN_OK ? bind_frequencies(&l, m) : rc;
+    if (rc == VN_OK)
+        rc = bind_frequencies(&l, m);
+    return rc == VN_OK ? check_depth(m, err) : rc;
 }
 
 /* ---- open and close --------------------------------------------------------------- */

@@ -63,6 +63,7 @@ max-waiting no number | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m
 no head | 2 | . $T/fixture.sh; vectors | vn-classify
 no such head | 66 | . $T/fixture.sh; vectors | vn-classify -m nowhere
 a head that is no head | 65 | mkdir h; echo '{}' >h/config.json; echo x >h/model.safetensors; vn-classify -m h </dev/null
+a language model for a head | 65 | $B/tests/mkmodel m; vn-classify -m m </dev/null 2>e; rc=$?; grep -qF "member 'model_type' is \"esm\", expected \"vn-head\"" e && exit $rc
 two files | 2 | vn-classify -m h a b
 unknown option | 2 | vn-classify -m h --by frame
 file and standard input are the same | 0 | . $T/fixture.sh; make_head; vectors >v; cmp <(vn-classify -m head v) <(vn-classify --model head - <v) && cmp <(vn-classify -m head v) <(vn-classify -m head <v)

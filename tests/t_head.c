@@ -224,7 +224,7 @@ static void refused_tensors(void) {
     struct vn_head *h;
     struct vn_error err;
     mkdir("d", 0777);
-    write_text("d/config.json", "{}");
+    write_text("d/config.json", "{\"model_type\":\"vn-head\"}");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK_INT(
             vn_safetensors_write("d/model.safetensors", cases[i].t, cases[i].n, &err), 0);
@@ -238,6 +238,10 @@ static void refused_tensors(void) {
     CHECK_INT(vn_head_open("d", &h, &err), VN_EDATA);
     CHECK(strstr(err.msg, "'layers.0.weight' has a value that is not finite"));
     v[5] = 0;
+    write_text("d/config.json", "{\"model_type\":\"esm\"}"); /* is said before all that */
+    CHECK_INT(vn_head_open("d", &h, &err), VN_EDATA);
+    CHECK_STR(err.msg, "'d/config.json': member 'model_type' is \"esm\", "
+                       "expected \"vn-head\"");
     CHECK_INT(vn_head_open("nowhere", &h, &err), VN_ENOINPUT);
 }
 

@@ -100,6 +100,9 @@ static void found_by_name(void) {
     unsetenv("VN_MODELS");
     CHECK_INT(vn_model_open("esm2_t2", &m, &err), VN_ENOINPUT);
     check_message(err.msg, "$VN_MODELS is not set");
+    setenv("VN_MODELS", "", 1);
+    CHECK_INT(vn_model_open("esm2_t2", &m, &err), VN_ENOINPUT);
+    check_message(err.msg, "$VN_MODELS is empty");
     setenv("VN_MODELS", "nowhere::shelf/a:shelf/b", 1);
     m = open_model("esm2_t2_UR50D"); /* a has the directory, but nothing in it */
     CHECK(m && !strcmp(m->dir, "shelf/b/esm2_t2_UR50D"));
@@ -152,6 +155,9 @@ static void configs(void) {
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3",
          "'esm.encoder.layer.2.attention.LayerNorm.weight' is missing"},
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": -1", "from 1 to"},
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1",
+         "'esm.encoder.layer.1.attention.self.query.weight' is of layer 1, counted from 0, "
+         "num_hidden_layers is 1"},
         {"\"intermediate_size\": 128", "\"intermediate_size\": 127",
          "'esm.encoder.layer.0.intermediate.dense.weight' has shape [128, 32], expected "
          "[127, 32]"},
@@ -246,6 +252,15 @@ static void integers(struct vn_tensor *t) {
 static void gamma_name(struct vn_tensor *t) {
     t->name = "esm.encoder.layer.0.LayerNorm.gamma";
 }
+static void layer_after_last(struct vn_tensor *t) {
+    t->name = "encoder.layer.2.strange";
+}
+static void layer_of_many_digits(struct vn_tensor *t) {
+    t->name = "esm.encoder.layer.18446744073709551616.x";
+}
+static void no_layer(struct vn_tensor *t) {
+    t->name = "esm.encoder.layer.9x.weight";
+}
 static float other_frequencies[8] = {1,     0.3f,   0.1f,   0.03f,
                                      0.01f, 0.003f, 0.001f, 0.0003f};
 static void frequencies(struct vn_tensor *t) {
@@ -269,7 +284,9 @@ static void tensors(void) {
          "has shape [1024], expected [32, 32]"},
         {"esm.encoder.layer.0.attention.self.key.bias", integers, "not of type F32"},
         {"esm.encoder.layer.1.attention.self.rotary_embeddings.inv_freq", frequencies,
-         "differs from that of another layer"}};
+         "differs from that of another layer"},
+        {"lm_head.bias", layer_after_last, "'encoder.layer.2.strange' is of layer 2,"},
+        {"lm_head.bias", layer_of_many_digits, "is of layer 18446744073709551616,"}};
     make("");
     CHECK(rename("m/model.safetensors", "good.safetensors") == 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -277,6 +294,8 @@ static void tensors(void) {
         check_message(refusal(), cases[i].message);
         check_message(refusal(), "model 'm'");
     }
+    rewrite("lm_head.bias", no_layer);
+    vn_model_close(open_model("m"));
     /* gamma and beta for weight and bias of a norm; both must be there */
     rewrite("esm.encoder.layer.0.LayerNorm.weight", gamma_name);
     check_message(refusal(), "'esm.encoder.layer.0.LayerNorm.beta' is missing");
