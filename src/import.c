@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "head.h"
 #include "import_job.h"
@@ -148,6 +147,7 @@ static void release(struct vn_import_job *j) {
     free(j->made);
     free(j->config);
     free(j->vocabulary);
+    json_decref(j->labels);
     vn_import_dir_close(&j->dir);
 }
 
@@ -315,15 +315,32 @@ static int drop_integers(struct vn_import_job *j, struct vn_error *err) {
     return rc;
 }
 
+static int check_classes(const struct vn_import_job *j, struct vn_error *err) {
+    const size_t n = json_array_size(j->labels);
+    if (j->n_classes < 2)
+        return vn_fail(err, VN_EDATA, "'%s': has %lld class, expected 2 or more",
+                       j->source, (long long)j->n_classes);
+    if (!j->labels && j->n_classes != 2)
+        return vn_fail(err, VN_EUSAGE, "'%s': has %lld classes: name them with --labels",
+                       j->source, (long long)j->n_classes);
+    if (j->labels && n != (size_t)j->n_classes)
+        return vn_fail(err, VN_EUSAGE, "--labels: %zu given, '%s' has %lld classes", n,
+                       j->source, (long long)j->n_classes);
+    return VN_OK;
+}
+
 int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
               struct vn_error *err) {
     struct vn_import_job j = {.o = o, .source = source};
     char more[40] = "";
-    const bool exists = access(dir, F_OK) == 0;
-    if (exists && !o->force)
-        return vn_fail(err, VN_EUSAGE,
-                       "'%s' exists: use --force to replace the model in it", dir);
-    int rc = read_source(&j, err);
+    bool exists;
+    int rc = vn_import_dir_check(dir, o->force, &exists, err);
+    if (rc == VN_OK && o->labels)
+        rc = vn_import_labels(o->labels, &j.labels, err);
+    if (rc == VN_OK)
+        rc = read_source(&j, err);
+    if (rc == VN_OK && j.is_head)
+        rc = check_classes(&j, err);
     if (rc == VN_OK)
         rc = drop_integers(&j, err);
     if (rc == VN_OK) {

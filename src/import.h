@@ -18,15 +18,17 @@ struct vn_import_options {
         type; /* of the float tensors: VN_F32, VN_F16, or VN_OTHER to keep theirs */
     const char *labels; /* of a head's classes, "a,b"; NULL for "others,virus" */
     int64_t chunk; /* length of the chunks that a head was trained on; 0 leaves it out */
-    bool force;    /* replace the files of an existing directory */
+    bool force;    /* replace the model in an existing directory */
     void (*note)(void *ctx, const char *line); /* told what was done; may be NULL */
     void *ctx;
 };
 
 /* Writes `dir` from the file or directory `source`. VN_EUSAGE when dir exists and force
- * is not set; the status of what is wrong with the source; VN_EWRITE. On failure nothing
- * is left, and nothing of an existing directory is changed, but in the case of which the
- * message tells: files were moved and cannot be moved back. */
+ * is not set or nothing in it is to be replaced (vn_import_dir_check), and for labels
+ * that no head or not this one can have; the status of what is wrong with the source;
+ * VN_EWRITE. On failure nothing is left, and nothing of an existing directory is changed,
+ * but in the case of which the message tells: files were moved and cannot be moved back.
+ */
 int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
               struct vn_error *err) VN_NODISCARD;
 

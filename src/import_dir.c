@@ -1,5 +1,6 @@
 #include "import_dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,6 +41,47 @@ static void forget(struct vn_import_dir *d) {
         vn_pending_drop(d->pending[i]);
         d->pending[i] = -1;
     }
+}
+
+/* Nothing in it but itself and its parent: 1, else 0. */
+static int is_empty(const char *dir, struct vn_error *err) {
+    const struct dirent *e;
+    DIR *d = opendir(dir);
+    if (!d)
+        return vn_fail_errno(err, VN_EWRITE, errno, "cannot look into '%s'", dir);
+    do {
+        errno = 0;
+        e = readdir(d);
+    } while (e && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")));
+    int rc = e ? 0 : 1;
+    if (!e && errno)
+        rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot look into '%s'", dir);
+    closedir(d);
+    return rc;
+}
+
+int vn_import_dir_check(const char *dir, bool force, bool *exists, struct vn_error *err) {
+    struct stat st;
+    *exists = stat(dir, &st) == 0;
+    if (!*exists && errno == ENOENT)
+        return VN_OK;
+    if (!*exists)
+        return vn_fail_errno(err, errno == ENOTDIR ? VN_EUSAGE : VN_EWRITE, errno,
+                             "cannot create '%s'", dir);
+    if (!S_ISDIR(st.st_mode))
+        return vn_fail(err, VN_EUSAGE, "'%s' exists and is not a directory", dir);
+    if (!force)
+        return vn_fail(err, VN_EUSAGE,
+                       "'%s' exists: use --force to replace the model in it", dir);
+    char *config = join(dir, "", names[VN_IMPORT_CONFIG], err);
+    int rc = config ? lstat(config, &st) == 0 : VN_EFAIL;
+    free(config);
+    if (rc == 0)
+        rc = is_empty(dir, err);
+    if (rc == 0)
+        rc = vn_fail(err, VN_EUSAGE,
+                     "'%s' holds files but no config.json: no model to replace", dir);
+    return rc < 0 ? rc : VN_OK;
 }
 
 int vn_import_dir_make(struct vn_import_dir *d, const char *dir, struct vn_error *err) {

@@ -21,6 +21,12 @@ struct vn_import_dir {
     int pending[VN_IMPORT_FILES + 1];
 };
 
+/* May `dir` be written? *exists says whether it is there. VN_EUSAGE when it is no
+ * directory, when it is there without `force`, and when it holds files but no config.json:
+ * there is no model in it to replace. VN_EWRITE when it cannot be looked at. */
+int vn_import_dir_check(const char *dir, bool force, bool *exists,
+                        struct vn_error *err) VN_NODISCARD;
+
 /* Makes DIR.PID.tmp. VN_EWRITE. Closed by vn_import_dir_close also after failure. */
 int vn_import_dir_make(struct vn_import_dir *d, const char *dir,
                        struct vn_error *err) VN_NODISCARD;

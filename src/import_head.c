@@ -298,24 +298,44 @@ static json_t *inputs_of(int64_t width) {
     return json_pack("[{s:I}]", "width", (json_int_t)width);
 }
 
-static json_t *labels_of(const char *text) {
-    json_t *labels = json_array();
-    while (labels && text) {
-        size_t n = strcspn(text, ",");
-        json_array_append_new(labels, json_stringn(text, n));
-        text = text[n] ? text + n + 1 : NULL;
-    }
-    return labels;
+/* One of n bytes behind those that are in the array. */
+static int add_label(json_t *labels, const char *text, size_t n, struct vn_error *err) {
+    const size_t number = json_array_size(labels) + 1;
+    json_t *label = json_stringn(text, n);
+    const char *s = json_string_value(label);
+    int rc = VN_OK;
+    if (!s)
+        rc = vn_fail(err, VN_EUSAGE, "--labels: label %zu is not UTF-8", number);
+    else if (!*s)
+        rc = vn_fail(err, VN_EUSAGE, "--labels: label %zu is empty", number);
+    else if (strpbrk(s, "\t\n\r"))
+        rc = vn_fail(err, VN_EUSAGE,
+                     "--labels: label %zu has a tab or the end of a line in it", number);
+    for (size_t i = 0; rc == VN_OK && i + 1 < number; i++)
+        if (json_equal(label, json_array_get(labels, i)))
+            rc = vn_fail(err, VN_EUSAGE, "--labels: '%s' is given twice", s);
+    if (rc == VN_OK && json_array_append(labels, label) != 0)
+        rc = vn_fail(err, VN_EFAIL, "cannot allocate a label");
+    json_decref(label);
+    return rc;
 }
 
-static int write_config(struct parts *p, int64_t width, int64_t classes) {
-    const char *labels = p->j->o->labels;
-    if (!labels && classes != 2)
-        return vn_fail(p->err, VN_EUSAGE, "has %lld classes: name them with --labels",
-                       (long long)classes);
+int vn_import_labels(const char *text, json_t **out, struct vn_error *err) {
+    *out = json_array();
+    int rc = *out ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate the labels");
+    while (rc == VN_OK && text) {
+        size_t n = strcspn(text, ",");
+        rc = add_label(*out, text, n, err);
+        text = text[n] ? text + n + 1 : NULL;
+    }
+    return rc;
+}
+
+static int write_config(struct parts *p, int64_t width) {
+    json_t *labels =
+        p->j->labels ? json_incref(p->j->labels) : json_pack("[s, s]", "others", "virus");
     json_t *o = json_pack("{s:s, s:s, s:o, s:o}", "model_type", "vn-head", "activation",
-                          p->gelu ? "gelu" : "relu", "labels",
-                          labels_of(labels ? labels : "others,virus"), "inputs",
+                          p->gelu ? "gelu" : "relu", "labels", labels, "inputs",
                           inputs_of(width));
     if (o && p->j->o->chunk)
         json_object_set_new(o, "chunk", json_integer(p->j->o->chunk));
@@ -369,7 +389,8 @@ static int add_layers(struct parts *p) {
     p->j->n_renamed = 2 * (size_t)layer;
     if (rc == VN_OK && !layer)
         rc = vn_fail(p->err, VN_EDATA, "has no linear layer");
-    return rc == VN_OK ? write_config(p, width, shape[0]) : rc;
+    p->j->n_classes = shape[0];
+    return rc == VN_OK ? write_config(p, width) : rc;
 }
 
 int vn_import_head(struct vn_import_job *j, struct vn_ptfile *f, struct vn_error *err) {

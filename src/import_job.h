@@ -21,6 +21,8 @@ struct vn_import_job {
     const char *source;
     struct vn_import_dir dir; /* at work */
     bool is_head;
+    json_t *labels;    /* owned, those of the options, or NULL */
+    int64_t n_classes; /* of a head */
     struct vn_import_item *items;
     size_t n_items, cap_items;
     char *config, *vocabulary; /* texts to write; vocabulary may be NULL */
@@ -59,6 +61,10 @@ int64_t vn_import_tensors(const struct vn_py *state, const char *what,
 /* Counts a tensor that is left out. */
 int vn_import_drop(struct vn_import_job *j, const char *name,
                    struct vn_error *err) VN_NODISCARD;
+
+/* The labels "a,b" as an array; VN_EUSAGE for those that no head can have: empty, twice,
+ * not UTF-8, or with a tab or the end of a line. */
+int vn_import_labels(const char *text, json_t **out, struct vn_error *err) VN_NODISCARD;
 
 /* The readers. A dict of fair-esm; an open torch file with a module or state dict; a
  * Hugging Face directory. */

@@ -288,6 +288,7 @@ VARIANTS = {
     "transposed": zipped(lambda: one(tensor("Float", (2, 3), floats([1, 4, 2, 5, 3, 6]), 0, (1, 2)))),
     "straight": zipped(lambda: one(tensor("Float", (2, 3), floats([1, 2, 3, 4, 5, 6])))),
     "nested": zipped(lambda: nested(5)),
+    "one-class": zipped(lambda: mlp(linear(1, 4))),
     # pickles that attack
     "exec": zipped(lambda: attack("os.system", "touch executed")),
     "exec-inside": zipped(lambda: {"a.weight": attack("os.system", "touch executed")}),

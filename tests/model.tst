@@ -50,13 +50,17 @@ import notes | 0 | . $T/model.lib; python3 $T/mktorch.py head x.pt && says 0 'te
 import quiet | 0 | python3 $T/mktorch.py head x.pt && [ -z "$(vn-model import -q x.pt -o d 2>&1)" ]
 import labels | 0 | . $T/model.lib; python3 $T/mktorch.py plain x.pt && vn-model import -q x.pt -o d --labels a,b,c && says 0 'labels: ["a","b","c"]' vn-model info d && says 0 'activation: gelu' vn-model info d
 import labels missing | 2 | python3 $T/mktorch.py plain x.pt && vn-model import x.pt -o d
-import labels too few | 65 | python3 $T/mktorch.py plain x.pt && vn-model import x.pt -o d --labels a,b
+import labels of another number | 2 | . $T/model.lib; python3 $T/mktorch.py head sd.pth && says 2 "vn-model: --labels: 1 given, 'sd.pth' has 2 classes" vn-model import -q sd.pth -o d --labels a && [ "$(ls)" = "$(printf 'err.txt\nout.txt\nsd.pth')" ] && vn-model import sd.pth -o d --labels a,b,c
+import labels that none has | 2 | . $T/model.lib; l() { says 2 "vn-model: --labels: $1" vn-model import nothing -o d --labels "$2"; }; l "'a' is given twice" b,a,a; l 'label 2 is empty' a,; l 'label 1 is empty' ''; l 'label 2 has a tab' "a,b	c"; l 'label 1 has a tab or the end' $'a\nb,c'; l 'label 1 is not UTF-8' $'\xff,c'; vn-model import nothing -o d --labels a,a
+import one class | 65 | . $T/model.lib; refused one-class "'x.pt': has 1 class, expected 2 or more"
 import chunk in facts | 0 | . $T/model.lib; python3 $T/mktorch.py head x.pt && vn-model import -q x.pt -o d --chunk 500 && says 0 'chunk: 500' vn-model info d
 import head as f16 | 0 | . $T/model.lib; python3 $T/mktorch.py head x.pt && vn-model import -q x.pt -o e && vn-model import -q x.pt -o d --type f16 && [ $(wc -c < d/model.safetensors) -lt $(wc -c < e/model.safetensors) ] && vn-model verify d
 import --to | 0 | python3 $T/mktorch.py head x.y.pth && mkdir p && vn-model import -q x.y.pth --to p && vn-model verify p/x.y
 import --to missing | 74 | python3 $T/mktorch.py head x.pth && vn-model import -q x.pth --to p
 import exists | 2 | python3 $T/mktorch.py head x.pt && mkdir d && vn-model import x.pt -o d
 import --force | 0 | . $T/model.lib; mkmodel d && touch d/mine && python3 $T/mktorch.py head x.pt && vn-model import -q x.pt -o d --force && says 0 'kind: head' vn-model info d && [ -e d/mine ] && [ ! -e d/vocab.txt ] && [ "$(ls)" = "$(printf 'd\nerr.txt\nout.txt\nx.pt')" ]
+import --force into what holds no model | 2 | . $T/model.lib; mkdir d && touch d/mine f; says 2 "'d' holds files but no config.json" vn-model import nothing -o d --force; says 2 "'f' exists and is not a directory" vn-model import nothing -o f --force; says 2 "'f' exists and is not a directory" vn-model import nothing -o f; says 2 "'./f' exists and is not" vn-model import f --to . --force; says 2 "'f/'" vn-model import nothing -o f/ --force; [ "$(ls d)" = mine ] || exit 1; vn-model import nothing -o d --force
+import --force into an empty directory | 0 | mkdir d && python3 $T/mktorch.py head x.pt && vn-model import -q x.pt -o d --force && vn-model verify d
 import --force keeps the old on failure | 0 | . $T/model.lib; mkmodel d && s=$(vn-model verify d) && python3 $T/mktorch.py nan x.pt && says 65 'not finite' vn-model import x.pt -o d --force && [ "$s" = "$(vn-model verify d)" ]
 import --force over a directory's file | 74 | . $T/model.lib; mkmodel d && mkdir d/vocab.d && rm d/vocab.txt && mv d/vocab.d d/vocab.txt && touch d/vocab.txt/mine && cp -r d before && python3 $T/mktorch.py head x.pt && says 74 "'d/vocab.txt': is a directory" vn-model import -q x.pt -o d --force && diff -r before d && [ -z "$(ls -d d.*)" ]; vn-model import -q x.pt -o d --force
 import missing | 66 | vn-model import nothing -o d
@@ -81,6 +85,7 @@ import f16 overflow | 65 | . $T/model.lib; mkmodel m && python3 -c 'b=bytearray(
 import a bin of a directory | 65 | . $T/model.lib; refused language 'name its directory'
 import hf without weights | 66 | . $T/model.lib; mkmodel m && rm m/model.safetensors && vn-model import m -o d
 import hf without config | 66 | . $T/model.lib; mkmodel m && rm m/config.json && vn-model import m -o d
+import hf fewer layers | 65 | . $T/model.lib; mkmodel m && sed -i 's/"num_hidden_layers": 2/"num_hidden_layers": 1/' m/config.json && says 65 'num_hidden_layers is 1' vn-model verify m && vn-model import m -o d
 import hf missing tensor | 65 | . $T/model.lib; mkmodel m && sed -i 's/"num_hidden_layers": 2/"num_hidden_layers": 3/' m/config.json && vn-model import m -o d
 import hf index lies | 65 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py hf-shards m b && sed -i 's/00001-of/00002-of/' b/*.json && vn-model import b -o d
 import hf index names more | 65 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py hf-shards m b && sed -i 's/"weight_map": {/&"more": "pytorch_model-00001-of-00002.bin", /' b/*.json && says 65 'the index names 46 tensors, the shards have 45' vn-model import b -o d; vn-model import b -o d
