@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
+
 bool vn_status_has_result(const char *text, size_t n) {
     return (n == 2 && !memcmp(text, "ok", 2)) || (n == 9 && !memcmp(text, "truncated", 9));
 }
@@ -32,6 +34,24 @@ int vn_batch_set_columns(struct vn_batch *b, int n, struct vn_error *err) {
         memset(b->columns, 0, (size_t)n * sizeof *b->columns);
     b->n_columns = n;
     return VN_OK;
+}
+
+uint64_t vn_level_bytes(const struct vn_level *v, const struct vn_array *a) {
+    uint64_t n = (uint64_t)a->length, bytes = a->validity ? vn_bits_bytes(a->length) : 0;
+    size_t offsets = vn_type_offset_width(v->type);
+    int64_t from = 0, to = 0, between;
+    if (offsets) {
+        bytes += (n + 1) * offsets;
+        if (n && !vn_type_is_list(v->type)) {
+            vn_span(a, v->type, 0, &from, &between);
+            vn_span(a, v->type, a->length - 1, &between, &to);
+        }
+        return bytes + (uint64_t)(to - from);
+    }
+    if (v->type == VN_BOOL)
+        return bytes + vn_bits_bytes(a->length);
+    return bytes +
+           n * (v->type == VN_FIXED_BINARY ? (uint64_t)v->size : vn_type_width(v->type));
 }
 
 void vn_column_vectors(struct vn_column *c, int64_t n, int32_t d, const void *values,

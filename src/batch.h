@@ -62,6 +62,10 @@ static inline const char *vn_utf8_row(const struct vn_column *c, int64_t row, si
     return (const char *)c->level[0].values + o[row];
 }
 
+/* Bytes of one level's validity, offsets and values; the values of a list are the next
+ * level's. */
+uint64_t vn_level_bytes(const struct vn_level *v, const struct vn_array *a);
+
 /* Does the text of a column "status" promise a result? "ok" and "truncated" do: a reason
  * why there is none comes in their place. Any other text is such a reason, and stays. */
 bool vn_status_has_result(const char *text, size_t n);

@@ -7,7 +7,7 @@
  *   json         one object a line; floats that JSON has no word for are null
  *   npy          the matrix column as float32 [rows, width]; rows without a vector are NaN
  *   safetensors  "embedding" F32 [rows, width], "record" I64 [rows], "valid" BOOL [rows]
- *   arrow        Arrow's IPC file format, for random access
+ *   arrow        Arrow's IPC file format, for random access; small batches are joined
  *
  * The matrix formats take the column "embedding" or the only one that is a fixed size list
  * of floats, and keep their rows in a temporary file until the number of rows is known.

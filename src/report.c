@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bits.h"
 
 /* ---- the head -------------------------------------------------------------------------- */
 
@@ -62,29 +61,11 @@ struct column_stats {
     uint64_t min, max, sum, counted; /* lengths of lists and texts */
 };
 
-static uint64_t level_bytes(const struct vn_level *v, const struct vn_array *a) {
-    uint64_t n = (uint64_t)a->length, bytes = a->validity ? vn_bits_bytes(a->length) : 0;
-    size_t offsets = vn_type_offset_width(v->type);
-    int64_t from = 0, to = 0, between;
-    if (offsets) {
-        bytes += (n + 1) * offsets;
-        if (n && !vn_type_is_list(v->type)) {
-            vn_span(a, v->type, 0, &from, &between);
-            vn_span(a, v->type, a->length - 1, &between, &to);
-        }
-        return bytes + (uint64_t)(to - from);
-    }
-    if (v->type == VN_BOOL)
-        return bytes + vn_bits_bytes(a->length);
-    return bytes +
-           n * (v->type == VN_FIXED_BINARY ? (uint64_t)v->size : vn_type_width(v->type));
-}
-
 static void count_column(struct column_stats *s, const struct vn_field *f,
                          const struct vn_column *c) {
     const struct vn_array *a = &c->level[0];
     for (int l = 0; l < f->depth; l++)
-        s->bytes += level_bytes(&f->level[l], &c->level[l]);
+        s->bytes += vn_level_bytes(&f->level[l], &c->level[l]);
     s->nulls += (uint64_t)a->null_count;
     if (!vn_type_offset_width(f->level[0].type))
         return;

@@ -341,13 +341,39 @@ def test_arrow_file(vn, tool, kind):
     stream = tool("mkstream", kind, 3, 13, 8)
     file = vn("vn-view", "--to", "arrow", input=stream).stdout
     reader = pa.ipc.open_file(io.BytesIO(file))
-    assert reader.num_record_batches == 3
-    assert reader.get_batch(2).num_rows == 13 # random access
+    assert reader.num_record_batches == 1 # small ones are joined
     table = reader.read_all()
     table.validate(full=True)
     assert table.equals(as_arrow(stream), check_metadata=True)
     if kind != "all": # binary columns compare by repr only
         assert pl.read_ipc(io.BytesIO(file)).equals(pl.read_ipc_stream(io.BytesIO(stream)))
+
+
+@pytest.mark.parametrize("args,blocks", [
+    (("n=90000", "d=64", "batch=900", "null=7", "status=1", "carry=1"), 4), # 297 bytes a row
+    (("n=90000", "d=64", "batch=40000", "window=999"), 3), # larger than a block
+    (("n=40300", "d=64", "batch=40000", "window=999"), 2), # and a small one behind it
+])
+def test_arrow_blocks(vn, tool, args, blocks):
+    stream = tool("mkvectors", *args)
+    file = vn("vn-view", "--to", "arrow", input=stream).stdout
+    reader = pa.ipc.open_file(io.BytesIO(file))
+    table = reader.read_all()
+    table.validate(full=True)
+    assert table.equals(as_arrow(stream), check_metadata=True)
+    assert reader.num_record_batches == blocks
+    last = reader.get_batch(blocks - 1) # random access
+    assert last.equals(table.slice(table.num_rows - last.num_rows).combine_chunks()
+                       .to_batches()[0])
+    assert pl.read_ipc(io.BytesIO(file)).equals(pl.read_ipc_stream(io.BytesIO(stream)))
+
+
+def test_arrow_blocks_of_narrow_rows(vn, tool):
+    stream = tool("mkvectors", "n=2100000", "d=1", "batch=5000", "add=note")
+    file = vn("vn-view", "--to", "arrow", "--columns", "note", input=stream).stdout
+    reader = pa.ipc.open_file(io.BytesIO(file))
+    rows = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
+    assert rows == [1045000, 1045000, 10000]
 
 
 def test_arrow_file_without_rows(vn, tool):
