@@ -1,7 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bits.h"
 #include "encoder.h"
 #include "export.h"
 #include "num.h"
@@ -50,16 +49,12 @@ static int send_block(struct arrow_export *x, const struct vn_batch *b, struct v
     return rc == VN_OK ? send(x, err) : rc;
 }
 
-/* Every level counts a bitmap, there or not: levels of no width have a size, too, and no
- * offset of a block can pass 2^31. */
+/* No row takes less than a bit, so that no offset of a joined block passes 2^31. */
 static uint64_t block_bytes(const struct vn_schema *s, const struct vn_batch *b) {
     uint64_t bytes = 0;
     for (int i = 0; i < s->n_fields; i++)
-        for (int l = 0; l < s->fields[i].depth; l++) {
-            const struct vn_array *a = &b->columns[i].level[l];
-            bytes += vn_level_bytes(&s->fields[i].level[l], a);
-            bytes += a->validity ? 0 : vn_bits_bytes(a->length);
-        }
+        for (int l = 0; l < s->fields[i].depth; l++)
+            bytes += vn_level_bytes(&s->fields[i].level[l], &b->columns[i].level[l]);
     return bytes;
 }
 
