@@ -11,6 +11,7 @@
  * and |g| < 3.5. Only integer sums and one rounding: the same bytes on every machine. The
  * deviations (1.3 / sqrt(fan in) for matrices, 0.2 for biases, gamma 1 +- 0.2, beta +-
  * 0.1) keep all blocks at work, so that an error in any of them shows in the output. */
+#include <errno.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -183,7 +184,10 @@ static void esm2_tensors(void) {
 static FILE *create(const char *name) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", opt.dir, name);
-    return need(fopen(path, "w"));
+    FILE *f = fopen(path, "w");
+    if (!f)
+        die(strerror(errno)); /* the directory is not there, or cannot be written */
+    return f;
 }
 
 static void write_weights(const char *name, int first, int n) {
