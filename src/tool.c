@@ -275,9 +275,9 @@ double vn_tool_seconds(const struct vn_tool *t) {
     return now() - t->started;
 }
 
-int64_t vn_tool_peak_memory(void) {
+double vn_tool_peak_mib(void) {
     struct rusage u;
-    return getrusage(RUSAGE_SELF, &u) == 0 ? (int64_t)u.ru_maxrss * 1024 : 0;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (double)u.ru_maxrss / 1024 : 0;
 }
 
 static void json_string(FILE *f, const char *s) {

@@ -84,9 +84,10 @@ void vn_tool_error(const struct vn_tool *t, const char *fmt, ...) VN_PRINTF(2, 3
 int vn_tool_refuse_terminal(const struct vn_tool *t, bool binary_in, bool binary_out,
                             struct vn_error *err) VN_NODISCARD;
 
-/* Seconds since vn_tool_begin, and the peak resident memory in bytes: for -v lines. */
+/* Seconds since vn_tool_begin, and the peak resident memory: for the summary of -v, which
+ * ends in every program with "peak N MiB". */
 double vn_tool_seconds(const struct vn_tool *t);
-int64_t vn_tool_peak_memory(void);
+double vn_tool_peak_mib(void);
 
 /* The provenance entry of this program as JSON members without braces:
  * "program":"vn-x","version":"0.1.0"[,"arguments":[...]]; malloc'ed. The arguments are left

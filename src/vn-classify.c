@@ -149,7 +149,7 @@ static void summary(const struct classify *c) {
                      "peak %.0f MiB",
                      (unsigned long long)c->rows, (const char *)labels.data,
                      (const char *)statuses.data, seconds, (double)c->rows / seconds,
-                     (double)vn_tool_peak_memory() / 1048576.0);
+                     vn_tool_peak_mib());
     vn_buf_release(&labels);
     vn_buf_release(&statuses);
 }

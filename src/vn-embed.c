@@ -193,10 +193,10 @@ static void summary(const struct embed *e) {
     }
     vn_tool_note(e->tool,
                  "%llu records, %llu tokens, %.2f s after %.2f s of loading, %.0f tokens/s, "
-                 "peak memory %lld MB",
+                 "peak %.0f MiB",
                  (unsigned long long)t.records, (unsigned long long)t.tokens, seconds,
                  e->loaded, (double)t.tokens / seconds,
-                 (long long)(vn_tool_peak_memory() / 1000000));
+                 vn_tool_peak_mib());
 }
 
 static int run_batch(struct embed *e, struct vn_error *err) {

@@ -243,7 +243,7 @@ int main(int argc, char **argv) {
         vn_tool_usage(&tool, "unknown command '%s': expected info, verify or import",
                       tool.files[0]);
     if (rc == VN_OK)
-        vn_tool_note(&tool, "%.1f s, %lld MiB", vn_tool_seconds(&tool),
-                     (long long)(vn_tool_peak_memory() >> 20));
+        vn_tool_note(&tool, "%.1f s, peak %.0f MiB", vn_tool_seconds(&tool),
+                     vn_tool_peak_mib());
     return vn_tool_finish(&tool, rc, &err);
 }

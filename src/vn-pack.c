@@ -244,11 +244,11 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
         "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64
         " batches filled to %.2f %%; %" PRId64 " unknown letters, %" PRId64
         " truncated, %" PRId64 " too long, %" PRId64 " empty; %.2f s, %.0f MB/s, "
-        "%.0f MB peak memory",
+        "peak %.0f MiB",
         totals->records, p->residues, totals->tokens, totals->batches,
         budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
         p->n_status[TRUNCATED], p->n_status[TOO_LONG], p->n_status[EMPTY], seconds,
-        (double)p->text_bytes / 1e6 / seconds, (double)vn_tool_peak_memory() / 1e6);
+        (double)p->text_bytes / 1e6 / seconds, vn_tool_peak_mib());
 }
 
 int main(int argc, char **argv) {

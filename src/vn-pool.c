@@ -102,9 +102,9 @@ static int run(struct pool *p, struct vn_error *err) {
         return rc;
     struct vn_totals t = vn_reader_totals(p->reader);
     double seconds = vn_tool_seconds(p->tool);
-    vn_tool_note(p->tool, "%llu records, %llu tokens, %.2f s, %.0f tokens/s, peak memory %lld MB",
+    vn_tool_note(p->tool, "%llu records, %llu tokens, %.2f s, %.0f tokens/s, peak %.0f MiB",
                  (unsigned long long)t.records, (unsigned long long)t.tokens, seconds,
-                 (double)t.tokens / seconds, (long long)(vn_tool_peak_memory() / 1000000));
+                 (double)t.tokens / seconds, vn_tool_peak_mib());
     return VN_OK;
 }
 

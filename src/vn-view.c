@@ -194,9 +194,10 @@ static int convert(struct view *v, struct vn_error *err) {
     struct vn_totals t = vn_reader_totals(v->reader);
     double seconds = vn_tool_seconds(v->tool);
     if (rc == VN_OK && closed == VN_OK)
-        vn_tool_note(v->tool, "%llu records, %llu tokens, %.1f s, %.0f records/s, %.0f MiB",
+        vn_tool_note(v->tool, "%llu records, %llu tokens, %.1f s, %.0f records/s, "
+                     "peak %.0f MiB",
                      (unsigned long long)t.records, (unsigned long long)t.tokens, seconds,
-                     (double)t.records / seconds, (double)vn_tool_peak_memory() / 1048576);
+                     (double)t.records / seconds, vn_tool_peak_mib());
     return rc == VN_OK ? closed : rc;
 }
 

@@ -103,7 +103,7 @@ a full disk | 74 | . $T/embed.sh; some >t; vn-embed -m m t >/dev/full
 a full disk, vn-pool | 74 | . $T/embed.sh; some >t; vn-embed -m m t | vn-pool >/dev/full
 
 # ---- what is said ----
--v: a summary | 0 | . $T/embed.sh; some | vn-embed -m m -v 2>&1 >/dev/null | grep '^vn-embed: 7 records, 239 tokens, .* tokens/s, peak memory'
+-v: a summary | 0 | . $T/embed.sh; some | vn-embed -m m -v 2>&1 >/dev/null | grep '^vn-embed: 7 records, 239 tokens, .* tokens/s, peak [0-9]* MiB$'
 -v: device and precision | 0 | . $T/embed.sh; some | vn-embed -m m -v -t 2 2>&1 >/dev/null | grep "^vn-embed: model 'm', layer 2, device 'cpu.*', precision fp32, 2 threads"
 -v: outcomes | 0 | . $T/embed.sh; some | vn-embed -m m --max-tokens 60 -v 2>&1 >/dev/null | grep -c -e "result, 'empty': 1" -e "result, 'too long': 2" | grep -x 2
 too long is said without -v, not with -q | 0 | . $T/embed.sh; some >t; vn-embed -m m --max-tokens 60 t 2>&1 >/dev/null | grep -x "vn-embed: records without a result, 'too long': 2" && [ "$(vn-embed -q -m m --max-tokens 60 t 2>&1 >/dev/null)" = '' ]
