@@ -12,7 +12,7 @@ static unsigned blocks_for(int64_t n) {
     return (unsigned)(b < MAX_BLOCKS ? b : MAX_BLOCKS);
 }
 
-/* ---- gelu -------------------------------------------------------------------------- */
+/* ---- gelu ------------------------------------------------------------------------ */
 
 /* gelu(x) = max(x, 0) - |x| erfc(|x| / sqrt 2) / 2, with erfc(z) exp(z^2) as a polynomial
  * in 1 / (1 + 0.31 |x|) that was fitted for relative error: 4.7e-6 up to |x| = 14, a
@@ -64,7 +64,7 @@ int vn_cuda_gelu(struct vn_cuda *c, void *y, int64_t n, struct vn_error *err) {
     return vn_cuda_launched("gelu", n, 1, err);
 }
 
-/* ---- conversion -------------------------------------------------------------------- */
+/* ---- conversion ------------------------------------------------------------------ */
 
 template <class X, class Y>
 __global__ void __launch_bounds__(THREADS) cast_kernel(const X *x, Y *y, int64_t n) {
@@ -107,7 +107,7 @@ int vn_cuda_convert(struct vn_backend *be, const float *x, void *y, enum vn_dtyp
     return rc ? rc : vn_cuda_cast(c, x, VN_F32, y, y_type, n, err);
 }
 
-/* ---- finite ------------------------------------------------------------------------ */
+/* ---- finite ---------------------------------------------------------------------- */
 
 /* A block per sequence. */
 __global__ void __launch_bounds__(THREADS)

@@ -40,7 +40,7 @@ template <class T> struct source {
     int heads;      /* of the group that exist */
 };
 
-/* ---- loading ----------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------- */
 
 /* Starts the copy of rows [r0, r0 + rows); zeros where there is no token or no head. */
 template <class T, int HD, int THREADS>
@@ -106,7 +106,7 @@ static __device__ __forceinline__ void rotate(T *at, int r0, int rows,
     }
 }
 
-/* ---- one step of 64 keys ----------------------------------------------------------- */
+/* ---- one step of 64 keys --------------------------------------------------------- */
 
 /* Query fragments of one head, [16, HD]. */
 template <int HD> struct query {
@@ -231,7 +231,7 @@ add_values(softmax<HD> &m, const float p[KEYS / 8][4], const T *v, int keys, int
     }
 }
 
-/* ---- the kernel -------------------------------------------------------------------- */
+/* ---- the kernel ------------------------------------------------------------------ */
 
 /* The warp's 16 rows, normalised, through its own part of shared memory to the device. */
 template <class T, int HD>
@@ -324,7 +324,7 @@ __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
                           min(left, 16), s.heads, width, lane);
 }
 
-/* ---- launching --------------------------------------------------------------------- */
+/* ---- launching ------------------------------------------------------------------- */
 
 template <class T, int HD, int WARPS>
 static int launch(struct vn_cuda *c, const struct vn_seqs *s,

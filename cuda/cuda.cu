@@ -54,7 +54,7 @@ struct vn_staging {
     int turn;
 };
 
-/* ---- errors ------------------------------------------------------------------------ */
+/* ---- errors ---------------------------------------------------------------------- */
 
 int vn_cuda_status(cudaError_t e) {
     switch (e) {
@@ -85,7 +85,7 @@ int vn_cuda_launched(const char *op, int64_t rows, int64_t width, struct vn_erro
     return VN_OK;
 }
 
-/* ---- memory ------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------- */
 
 int vn_cuda_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err) {
     struct vn_cuda *c;
@@ -178,7 +178,7 @@ static void chunks_release(struct chunks *s) {
     s->first = NULL;
 }
 
-/* ---- copies and marks -------------------------------------------------------------- */
+/* ---- copies and marks ------------------------------------------------------------ */
 
 static struct stage *now(struct vn_cuda *c) {
     struct vn_staging *g = c->staging;
@@ -314,7 +314,7 @@ static int mark(struct vn_backend *b, int slot, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- weights ----------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------- */
 
 static int upload_open(struct vn_staging *g, struct vn_error *err) {
     cudaError_t e = cudaMalloc(&g->raw, UPLOAD);
@@ -355,7 +355,7 @@ int vn_cuda_upload(struct vn_cuda *c, const void *host, enum vn_dtype from, void
     return rc;
 }
 
-/* ---- opening and closing ----------------------------------------------------------- */
+/* ---- opening and closing --------------------------------------------------------- */
 
 static void staging_release(struct vn_staging *g) {
     for (int i = 0; i < N_STAGES; i++) {

@@ -93,7 +93,7 @@ struct vn_matrix {
     cublasLtMatmulAlgo_t algo;
 };
 
-/* ---- the library ------------------------------------------------------------------- */
+/* ---- the library ----------------------------------------------------------------- */
 
 static int load(struct vn_lt *lt, struct vn_error *err) {
     lt->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
@@ -146,7 +146,7 @@ size_t vn_lt_version(const struct vn_lt *lt) {
     return lt->api.version();
 }
 
-/* ---- products ---------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------- */
 
 static cublasStatus_t multiply(struct vn_cuda *c, const struct vn_matrix *m,
                                const cublasLtMatmulAlgo_t *algo, const void *x, void *y,
@@ -164,7 +164,7 @@ static cublasStatus_t multiply(struct vn_cuda *c, const struct vn_matrix *m,
     return st;
 }
 
-/* ---- trials ------------------------------------------------------------------------ */
+/* ---- trials ---------------------------------------------------------------------- */
 
 /* Something like a normal distribution: the speed of tensor cores depends on the data. */
 __global__ void noise_kernel(float *x, int64_t n) {
@@ -292,7 +292,7 @@ static int fastest(struct vn_cuda *c, const struct vn_matrix *m,
     return chosen;
 }
 
-/* ---- the choice of an algorithm ---------------------------------------------------- */
+/* ---- the choice of an algorithm -------------------------------------------------- */
 
 /* Whether the inner dimension is summed by one thread block from one end to the other. */
 static bool in_one_piece(const struct vn_lt *lt, const cublasLtMatmulAlgo_t *algo) {
@@ -374,7 +374,7 @@ static int choose(struct vn_cuda *c, struct vn_matrix *m, struct vn_error *err) 
     return VN_OK;
 }
 
-/* ---- matrices ---------------------------------------------------------------------- */
+/* ---- matrices -------------------------------------------------------------------- */
 
 static cudaDataType_t cuda_type(enum vn_dtype t) {
     return t == VN_F16 ? CUDA_R_16F : t == VN_BF16 ? CUDA_R_16BF : CUDA_R_32F;
@@ -479,7 +479,7 @@ int vn_cuda_matrix_new(struct vn_backend *be, const struct vn_matrix_spec *s,
     return rc;
 }
 
-/* ---- linear ------------------------------------------------------------------------ */
+/* ---- linear ---------------------------------------------------------------------- */
 
 int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
                    struct vn_error *err) {

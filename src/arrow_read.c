@@ -15,7 +15,7 @@ static int damaged(const struct vn_fb_in *in, struct vn_error *err) {
                    in->bad ? in->bad : "a part is missing");
 }
 
-/* ---- messages ------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------- */
 
 /* The vector of pairs in a slot, of a number that can be worked off. */
 static size_t pairs_of(struct vn_fb_in *in, const struct vn_fb_table *t, int slot,
@@ -101,7 +101,7 @@ static struct vn_fb_table header_of(struct vn_fb_in *in) {
     return vn_fb_sub(in, &t, 2);
 }
 
-/* ---- types ----------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------- */
 
 static int read_int_type(struct vn_fb_in *in, const struct vn_fb_table *t,
                          struct vn_level *v, struct vn_error *err) {
@@ -172,7 +172,7 @@ static int read_type(struct vn_fb_in *in, const struct vn_fb_table *field,
     }
 }
 
-/* ---- fields ---------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------- */
 
 /* Reads the chain of levels that starts at `field`. Names point into the metadata. */
 static int read_field(struct vn_fb_in *in, struct vn_fb_table field, struct vn_field *f,
@@ -223,7 +223,7 @@ static int read_fields(struct vn_fb_in *in, const struct vn_fb_table *schema,
     return rc;
 }
 
-/* ---- metadata ---------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------- */
 
 static int set_format(const char *value, struct vn_error *err) {
     char *end;
@@ -290,7 +290,7 @@ int vn_arrow_read_schema(const struct vn_arrow_message *m, bool lax, struct vn_s
     return rc;
 }
 
-/* ---- record batches ------------------------------------------------------------------------ */
+/* ---- record batches -------------------------------------------------------------- */
 
 int vn_arrow_read_batch(const struct vn_arrow_message *m, struct vn_arrow_batch *out,
                         struct vn_error *err) {

@@ -42,7 +42,7 @@ uint64_t vn_arrow_tokens(const struct vn_schema *s, int payload, const struct vn
     return (uint64_t)(to - from);
 }
 
-/* ---- custom metadata ------------------------------------------------------------------- */
+/* ---- custom metadata ------------------------------------------------------------- */
 
 /* Fills element i of a vector of pairs; returns the position of the value's text. */
 static size_t write_pair(struct vn_fb_out *o, size_t vector, size_t i, const char *key,
@@ -110,7 +110,7 @@ static int end_message(struct vn_fb_out *o, size_t crc) {
     return VN_OK;
 }
 
-/* ---- schema ------------------------------------------------------------------------------ */
+/* ---- schema ---------------------------------------------------------------------- */
 
 /* Tag, table and parameters of a type. */
 static size_t write_type(struct vn_fb_out *o, const struct vn_level *v, uint8_t *tag) {
@@ -187,7 +187,7 @@ int vn_arrow_write_schema(const struct vn_schema *s, struct vn_buf *out,
     return end_message(&o, crc);
 }
 
-/* ---- record batches ------------------------------------------------------------------------ */
+/* ---- record batches -------------------------------------------------------------- */
 
 static size_t write_pairs_of_int64(struct vn_fb_out *o, const void *p, size_t n) {
     size_t at = vn_fb_vector(o, n, 16, 8);

@@ -37,7 +37,7 @@ void vn_batch_release(struct vn_batch *b);
 /* Room for n columns, zeroed; storage is kept. */
 int vn_batch_set_columns(struct vn_batch *b, int n, struct vn_error *err) VN_NODISCARD;
 
-/* ---- reading rows -------------------------------------------------------------------- */
+/* ---- reading rows ---------------------------------------------------------------- */
 
 static inline bool vn_is_null(const struct vn_array *a, int64_t row) {
     return a->validity && !(a->validity[row >> 3] >> (row & 7) & 1);
@@ -70,7 +70,7 @@ uint64_t vn_level_bytes(const struct vn_level *v, const struct vn_array *a);
  * why there is none comes in their place. Any other text is such a reason, and stays. */
 bool vn_status_has_result(const char *text, size_t n);
 
-/* ---- builders: a column that grows row by row ------------------------------------------ */
+/* ---- builders: a column that grows row by row ------------------------------------ */
 
 /* Grows one column of the type of `field`, which must outlive it. vn_builder_clear keeps
  * the memory: a warm builder allocates nothing. */
@@ -109,7 +109,7 @@ void vn_builder_view(const struct vn_builder *b, struct vn_column *out);
 int vn_builders_give(struct vn_builder *columns, int n, struct vn_batch *out,
                      struct vn_error *err) VN_NODISCARD;
 
-/* ---- columns over memory of the caller ---------------------------------------------- */
+/* ---- columns over memory of the caller ------------------------------------------- */
 
 /* fixed_size_list<float>[d] x n rows over a matrix; validity may be NULL. */
 void vn_column_vectors(struct vn_column *c, int64_t n, int32_t d, const void *values,

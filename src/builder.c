@@ -30,7 +30,7 @@ static size_t row_width(const struct vn_level *v) {
     return v->type == VN_FIXED_BINARY ? (size_t)v->size : vn_type_width(v->type);
 }
 
-/* ---- bits --------------------------------------------------------------------------- */
+/* ---- bits ------------------------------------------------------------------------ */
 
 /* Appends n bits to the `have` bits of buf: those of src from `from` on, or, without src,
  * all `value`. Bits past the last are zero. */
@@ -66,7 +66,7 @@ static int append_validity(struct vn_builder *b, int l, const uint8_t *src, int6
     return rc;
 }
 
-/* ---- offsets ---------------------------------------------------------------------------- */
+/* ---- offsets --------------------------------------------------------------------- */
 
 static int64_t last_offset(const struct vn_builder *b, int l) {
     const struct vn_buf *o = &b->level[l].offsets;
@@ -104,7 +104,7 @@ static int append_offsets(struct vn_builder *b, int l, const struct vn_array *sr
     return rc;
 }
 
-/* ---- rows of a column -------------------------------------------------------------------- */
+/* ---- rows of a column ------------------------------------------------------------ */
 
 static int append_level(struct vn_builder *b, int l, const struct vn_column *src,
                         int64_t from, int64_t n, struct vn_error *err) {
@@ -143,7 +143,7 @@ int vn_builder_append(struct vn_builder *b, const struct vn_column *src, int64_t
     return append_level(b, 0, src, from, n, err);
 }
 
-/* ---- single rows ------------------------------------------------------------------------- */
+/* ---- single rows ----------------------------------------------------------------- */
 
 /* n present rows of a fixed width level, or of fixed lists of such, from dense values;
  * zeros when values is NULL. */

@@ -34,7 +34,7 @@ struct vn_matrix {
     size_t scratchpad; /* bytes */
 };
 
-/* ---- versions --------------------------------------------------------------------- */
+/* ---- versions -------------------------------------------------------------------- */
 
 /* Descriptions of memory are structs in oneDNN 2 and objects in oneDNN 3. */
 #if DNNL_VERSION_MAJOR < 3

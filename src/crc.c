@@ -11,7 +11,7 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static uint32_t slice[8][256]; /* slice[k][b]: CRC register b followed by k zero bytes */
 
-/* ---- tables ------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------- */
 
 static uint32_t table_update(uint32_t c, const uint8_t *p, size_t n) {
     for (; n >= 8; p += 8, n -= 8) {
@@ -37,7 +37,7 @@ static void make_slices(void) {
             slice[k][b] = slice[k - 1][b] >> 8 ^ slice[0][slice[k - 1][b] & 0xff];
 }
 
-/* ---- the instruction ---------------------------------------------------------------- */
+/* ---- the instruction ------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>

@@ -21,7 +21,7 @@ struct decoder {
     struct vn_error *err;
 };
 
-/* ---- buffers --------------------------------------------------------------------------- */
+/* ---- buffers --------------------------------------------------------------------- */
 
 static bool all_zero(const uint8_t *p, size_t n) {
     while (n && !*p)
@@ -102,7 +102,7 @@ static int take_whole(struct decoder *d, size_t need, size_t *size, uint8_t **ou
     return rc;
 }
 
-/* ---- parts of a column ------------------------------------------------------------------- */
+/* ---- parts of a column ----------------------------------------------------------- */
 
 static int take_validity(struct decoder *d, const struct vn_level *v, struct vn_array *a) {
     size_t bytes = vn_bits_bytes(a->length), size;
@@ -199,7 +199,7 @@ static int take_text(struct decoder *d, const struct vn_level *v, struct vn_arra
     return rc;
 }
 
-/* ---- columns ----------------------------------------------------------------------------- */
+/* ---- columns --------------------------------------------------------------------- */
 
 /* A level of the number of rows that the one above implies; lax: or more. */
 static int take_level(struct decoder *d, const struct vn_field *f, int l,

@@ -26,7 +26,7 @@ struct vn_embedder {
     int64_t row;
 };
 
-/* ---- schema ------------------------------------------------------------------------------ */
+/* ---- schema ---------------------------------------------------------------------- */
 
 static int find_columns(struct vn_embedder *e, const struct vn_schema *in,
                         struct vn_error *err) {
@@ -114,7 +114,7 @@ uint64_t vn_embedder_count(const struct vn_embedder *e, enum vn_outcome outcome)
     return e->count[outcome];
 }
 
-/* ---- columns of a part -------------------------------------------------------------------- */
+/* ---- columns of a part ----------------------------------------------------------- */
 
 /* Token rows of the records that are ok, moved together, and their offsets. */
 static int rows_column(struct vn_embedder *e, struct vn_column *c, struct vn_error *err) {
@@ -193,7 +193,7 @@ static int build_column(struct vn_embedder *e, int i, int64_t from, struct vn_co
     return rc;
 }
 
-/* ---- batches ------------------------------------------------------------------------------ */
+/* ---- batches --------------------------------------------------------------------- */
 
 int vn_embedder_put(struct vn_embedder *e, const struct vn_batch *in, struct vn_error *err) {
     const struct vn_column *c = &in->columns[e->payload];

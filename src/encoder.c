@@ -65,7 +65,7 @@ const struct vn_buf *vn_encoder_body(const struct vn_encoder *e) {
     return &e->body;
 }
 
-/* ---- buffers --------------------------------------------------------------------------- */
+/* ---- buffers --------------------------------------------------------------------- */
 
 /* Adds a buffer to the body; none of n = 0 bytes is compressed. */
 static int put_buffer(struct vn_encoder *e, enum vn_zbody_content content, const void *p,
@@ -161,7 +161,7 @@ static int put_level(struct vn_encoder *e, const struct vn_field *f, int l,
                       (size_t)(end - start), err);
 }
 
-/* ---- messages ---------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------- */
 
 int vn_encoder_schema(struct vn_encoder *e, struct vn_error *err) {
     e->message.len = e->body.len = 0;

@@ -57,7 +57,7 @@ int64_t vn_engine_max_tokens(const struct vn_engine *e) {
     return e->max_tokens;
 }
 
-/* ---- start and end -------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------- */
 
 /* Appends n items of `size` bytes to the arena; the offset of the first. */
 static bool reserve(size_t *total, int64_t n, size_t size, size_t *offset) {
@@ -153,7 +153,7 @@ void vn_engine_close(struct vn_engine *e) {
     free(e);
 }
 
-/* ---- rotary tables ---------------------------------------------------------------------- */
+/* ---- rotary tables --------------------------------------------------------------- */
 
 /* Angles are rounded to f32 before the cosine is taken, as fair-esm does; the cosine itself
  * is the f32 nearest to the true one. */
@@ -205,7 +205,7 @@ static int rope_grow(struct vn_engine *e, int64_t n, int slot, struct vn_error *
     return VN_OK;
 }
 
-/* ---- submit ----------------------------------------------------------------------------- */
+/* ---- submit ---------------------------------------------------------------------- */
 
 static int64_t length(const struct vn_job *job, int64_t i) {
     return (int64_t)job->cu_seqlens[i + 1] - job->cu_seqlens[i];
@@ -356,7 +356,7 @@ int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *e
     return rc;
 }
 
-/* ---- collect ---------------------------------------------------------------------------- */
+/* ---- collect --------------------------------------------------------------------- */
 
 /* A finite number beyond the range of half becomes an infinity there. */
 static bool overflowed(const uint8_t *half, int64_t n) {

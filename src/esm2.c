@@ -20,7 +20,7 @@ struct vn_esm2 {
     struct layer *layers;
 };
 
-/* ---- weights ------------------------------------------------------------------------ */
+/* ---- weights --------------------------------------------------------------------- */
 
 /* A tensor of any float type as f32 on the device. `stage` is host memory of the caller. */
 static int upload(struct vn_backend *b, const struct vn_tensor *t, struct vn_buf *stage,
@@ -178,7 +178,7 @@ void vn_esm2_free(struct vn_esm2 *e, struct vn_backend *b) {
     free(e);
 }
 
-/* ---- the pass --------------------------------------------------------------------------- */
+/* ---- the pass -------------------------------------------------------------------- */
 
 /* Scratch is three blocks, each of n_tok rows padded to VN_ALIGN bytes so that the blocks
  * are aligned for any n_tok (the rows inside a block lie dense, as the operations want):

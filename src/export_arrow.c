@@ -35,7 +35,7 @@ static int send(struct arrow_export *x, struct vn_error *err) {
     return vn_sink_writev(x->sink, iov, b->len ? 2 : 1, err);
 }
 
-/* ---- blocks ------------------------------------------------------------------------------ */
+/* ---- blocks ---------------------------------------------------------------------- */
 
 static int send_block(struct arrow_export *x, const struct vn_batch *b, struct vn_error *err) {
     int rc = vn_encoder_batch(x->encoder, b, x->blocks.len / sizeof(struct vn_arrow_block),
@@ -111,7 +111,7 @@ static int arrow_put(struct vn_export *base, const struct vn_batch *b, struct vn
     return rc;
 }
 
-/* ---- end ---------------------------------------------------------------------------------- */
+/* ---- end ------------------------------------------------------------------------- */
 
 static int write_end(struct arrow_export *x, struct vn_error *err) {
     struct vn_buf end = {0};

@@ -11,7 +11,7 @@
 
 #define SPOOL_BUFFER ((size_t)256 << 10)
 
-/* ---- a temporary file ------------------------------------------------------------------- */
+/* ---- a temporary file ------------------------------------------------------------ */
 
 /* Bytes that wait until their number is known, in a file without a name. */
 struct spool {
@@ -76,7 +76,7 @@ static void spool_release(struct spool *s) {
     vn_buf_release(&s->buf);
 }
 
-/* ---- rows --------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------ */
 
 struct matrix_export {
     struct vn_export base;
@@ -129,7 +129,7 @@ static int matrix_put(struct vn_export *base, const struct vn_batch *b,
     return rc;
 }
 
-/* ---- heads -------------------------------------------------------------------------------- */
+/* ---- heads ----------------------------------------------------------------------- */
 
 /* numpy's format 1.0: the head ends with a newline at a multiple of 64 bytes. */
 static int npy_head(struct matrix_export *x, struct vn_buf *out, struct vn_error *err) {
@@ -189,7 +189,7 @@ static int safetensors_head(struct matrix_export *x, struct vn_buf *out,
     return rc;
 }
 
-/* ---- end ------------------------------------------------------------------------------------ */
+/* ---- end ------------------------------------------------------------------------- */
 
 /* Rows are in the order of the input, so a record's number is its row's. */
 static int send_records(struct matrix_export *x, struct vn_error *err) {
@@ -228,7 +228,7 @@ static int matrix_close(struct vn_export *base, bool whole, struct vn_error *err
     return rc;
 }
 
-/* ---- open ----------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------ */
 
 static bool is_matrix(const struct vn_field *f) {
     return f->depth == 2 && f->level[0].type == VN_FIXED_LIST &&

@@ -17,7 +17,7 @@ struct text_export {
     int rc;               /* the first failure of a line: the rest does nothing */
 };
 
-/* ---- pieces of a line -------------------------------------------------------------------- */
+/* ---- pieces of a line ------------------------------------------------------------ */
 
 static void put(struct text_export *x, const char *p, size_t n) {
     if (x->rc == VN_OK)
@@ -145,7 +145,7 @@ static void put_value(struct text_export *x, const struct vn_field *f, int l,
     }
 }
 
-/* ---- lines ------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------- */
 
 static int send_line(struct text_export *x) {
     put(x, "\n", 1);

@@ -35,7 +35,7 @@ static const uint8_t meaning[256] = {
     ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, ['*'] = LETTER, ['-'] = LETTER,
     ['.'] = LETTER,         [' '] = BLANK,          ['\t'] = BLANK};
 
-/* ---- messages --------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------- */
 
 /* Puts file, record, line and byte around the message that vn_fail left. */
 static int located(const struct vn_fastx *f, int64_t byte, struct vn_error *err) {
@@ -68,7 +68,7 @@ static int cut_inside(const struct vn_fastx *f, const char *where, struct vn_err
     return located(f, here(f), err);
 }
 
-/* ---- lines ------------------------------------------------------------------------ */
+/* ---- lines ----------------------------------------------------------------------- */
 
 /* Reads more text behind what is left, which moves to the front of the buffer. */
 static int refill(struct vn_fastx *f, struct vn_error *err) {
@@ -146,7 +146,7 @@ static int next_piece(struct vn_fastx *f, const uint8_t **p, size_t *n,
     }
 }
 
-/* ---- ids -------------------------------------------------------------------------- */
+/* ---- ids ------------------------------------------------------------------------- */
 
 /* Length of the UTF-8 sequence at p; negative: that of the longest beginning of one that
  * goes on wrongly (what the Unicode standard replaces by one U+FFFD), at least 1. */
@@ -234,7 +234,7 @@ static int read_header(struct vn_fastx *f, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- sequences -------------------------------------------------------------------- */
+/* ---- sequences ------------------------------------------------------------------- */
 
 /* Number of leading letters of p[0..n). */
 static size_t count_letters(const uint8_t *p, size_t n) {
@@ -372,7 +372,7 @@ static int read_fastq(struct vn_fastx *f, struct vn_error *err) {
     return rc == VN_OK ? read_quality(f, err) : rc;
 }
 
-/* ---- records ---------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------- */
 
 /* A byte order mark, or the first letter of a record with a NUL beside it. */
 static bool is_utf16(const uint8_t *p) {

@@ -5,7 +5,7 @@
 #include "num.h"
 #include "text.h"
 
-/* ---- writing ------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------- */
 
 /* Appends zeros so that `ahead` bytes further on the position is a multiple of `align`,
  * then n bytes; returns the position of those. */
@@ -84,7 +84,7 @@ size_t vn_fb_vector(struct vn_fb_out *o, size_t n, size_t width, size_t align) {
     return at;
 }
 
-/* ---- reading ------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 static bool fault(struct vn_fb_in *in, const char *what) {
     if (!in->bad)

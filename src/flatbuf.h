@@ -11,7 +11,7 @@
 
 #include "mem.h"
 
-/* ---- writing ----------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------- */
 
 /* After a failure the rest does nothing and rc says why: check it once, at the end. */
 struct vn_fb_out {
@@ -33,7 +33,7 @@ size_t vn_fb_string(struct vn_fb_out *o, const char *s);
 size_t vn_fb_vector(struct vn_fb_out *o, size_t n, size_t width, size_t align);
 uint8_t *vn_fb_at(struct vn_fb_out *o, size_t at); /* NULL after a failure */
 
-/* ---- reading ------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 /* `bad` names the first fault; what is read after it is absent. */
 struct vn_fb_in {

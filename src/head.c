@@ -14,7 +14,7 @@
 #define TILE 8  /* rows that share one load of a weight */
 #define LANES 4
 
-/* ---- config.json ------------------------------------------------------------------ */
+/* ---- config.json ----------------------------------------------------------------- */
 
 static int read_labels(struct vn_head *h, const json_t *o, struct vn_error *err) {
     json_t *labels;
@@ -95,7 +95,7 @@ static int read_config(struct vn_head *h, struct vn_error *err) {
     return rc == VN_OK ? check_inputs(h, o, err) : rc;
 }
 
-/* ---- tensors ---------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------- */
 
 /* The tensor as f32, malloc'ed; its values must be finite. */
 static float *to_floats(const struct vn_tensor *t, size_t n, struct vn_error *err) {
@@ -164,7 +164,7 @@ static int load_layers(struct vn_head *h, const struct vn_tensors *t,
     return rc;
 }
 
-/* ---- open and close --------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------- */
 
 static int load(struct vn_head *h, struct vn_error *err) {
     struct vn_buf path = {0};
@@ -227,7 +227,7 @@ void vn_head_close(struct vn_head *h) {
     free(h);
 }
 
-/* ---- does the stream fit? --------------------------------------------------------- */
+/* ---- does the stream fit? -------------------------------------------------------- */
 
 /* One fact of the head's input against what the stream says. */
 static int check_fact(const struct vn_head *h, const struct vn_schema *s,
@@ -277,7 +277,7 @@ int vn_head_check(const struct vn_head *h, const struct vn_schema *s, int32_t d,
     return rc;
 }
 
-/* ---- apply ------------------------------------------------------------------------ */
+/* ---- apply ----------------------------------------------------------------------- */
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 

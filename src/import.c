@@ -17,7 +17,7 @@
 #define MAX_NAME 255
 #define MAX_LISTED 512 /* bytes of names of dropped tensors in a note, and one more name */
 
-/* ---- the job ---------------------------------------------------------------------- */
+/* ---- the job --------------------------------------------------------------------- */
 
 void vn_import_note(struct vn_import_job *j, const char *fmt, ...) {
     char text[1024];
@@ -151,7 +151,7 @@ static void release(struct vn_import_job *j) {
     vn_import_dir_close(&j->dir);
 }
 
-/* ---- writing ---------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------- */
 
 static bool is_float(enum vn_dtype t) {
     return t == VN_F32 || t == VN_F16 || t == VN_BF16 || t == VN_F64;
@@ -281,7 +281,7 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- all together ----------------------------------------------------------------- */
+/* ---- all together ---------------------------------------------------------------- */
 
 static int read_source(struct vn_import_job *j, struct vn_error *err) {
     struct stat st;

@@ -17,7 +17,7 @@ static int terminated(struct vn_buf *b, char **out, struct vn_error *err) {
     return rc != VN_OK || *out ? rc : vn_fail(err, VN_EFAIL, "cannot allocate a text");
 }
 
-/* ---- fair-esm --------------------------------------------------------------------- */
+/* ---- fair-esm -------------------------------------------------------------------- */
 
 /* Parts of a layer, then parts outside the layers: fair-esm's name, ours. A name matches
  * with ".weight" or ".bias" behind it, or whole. */
@@ -156,7 +156,7 @@ int vn_import_fair_esm(struct vn_import_job *j, struct vn_ptfile *f,
     return rc == VN_OK ? write_config(j, cfg, d_ffn, err) : rc;
 }
 
-/* ---- Hugging Face directories ----------------------------------------------------- */
+/* ---- Hugging Face directories ---------------------------------------------------- */
 
 /* A small file, terminated, malloc'ed; *out is NULL when there is none and it may miss.
  */

@@ -52,7 +52,7 @@ static bool is_dict(const struct vn_py *v) {
     return v && (v->type == VN_PY_DICT || v->type == VN_PY_OBJECT);
 }
 
-/* ---- modules ---------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------- */
 
 static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
                        int depth);
@@ -136,7 +136,7 @@ static int walk_module(struct parts *p, const char *name, const struct vn_py *v,
     return walk_children(p, modules, depth);
 }
 
-/* ---- state dicts ------------------------------------------------------------------ */
+/* ---- state dicts ----------------------------------------------------------------- */
 
 /* "<stem>.<leaf>" of the dict. */
 static const struct vn_py *leaf(const struct vn_py *state, const char *stem,
@@ -172,7 +172,7 @@ static int walk_state(struct parts *p, const struct vn_py *state) {
     return VN_OK;
 }
 
-/* ---- values ----------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------- */
 
 /* Reads a float tensor [rows, cols], or [rows] where cols is 0; its data are in b. */
 static int read_floats(struct parts *p, const struct part *part, const struct vn_py *v,
@@ -287,7 +287,7 @@ static int add_layer(struct parts *p, int layer, const struct part *linear,
     return rc;
 }
 
-/* ---- config.json ------------------------------------------------------------------ */
+/* ---- config.json ----------------------------------------------------------------- */
 
 /* VirNucPro's heads take DNABERT-S and ESM-2 3B side by side. */
 static json_t *inputs_of(int64_t width) {
@@ -345,7 +345,7 @@ static int write_config(struct parts *p, int64_t width) {
                         : vn_fail(p->err, VN_EFAIL, "cannot allocate a configuration");
 }
 
-/* ---- all together ----------------------------------------------------------------- */
+/* ---- all together ---------------------------------------------------------------- */
 
 /* Norm number i belongs to linear layer i, and must be defined behind it. */
 static const struct part *norm_of(const struct parts *p, int layer) {

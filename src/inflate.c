@@ -65,7 +65,7 @@ static int refill(struct packed_source *p, struct vn_error *err) {
     return n > 0;
 }
 
-/* ---- plain text ------------------------------------------------------------------- */
+/* ---- plain text ------------------------------------------------------------------ */
 
 static int64_t plain_read(struct vn_source *s, void *buf, size_t n,
                           struct vn_error *err) {
@@ -79,7 +79,7 @@ static int64_t plain_read(struct vn_source *s, void *buf, size_t n,
     return (int64_t)n;
 }
 
-/* ---- gzip and bgzf ---------------------------------------------------------------- */
+/* ---- gzip and bgzf --------------------------------------------------------------- */
 
 static int start_member(struct packed_source *p, struct vn_error *err) {
     if (inflateReset(&p->z) != Z_OK)
@@ -164,7 +164,7 @@ static int64_t gzip_read(struct vn_source *s, void *buf, size_t n, struct vn_err
     }
 }
 
-/* ---- zstd ------------------------------------------------------------------------- */
+/* ---- zstd ------------------------------------------------------------------------ */
 
 static int64_t zstd_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
     struct packed_source *p = (struct packed_source *)s;
@@ -187,7 +187,7 @@ static int64_t zstd_read(struct vn_source *s, void *buf, size_t n, struct vn_err
     }
 }
 
-/* ---- opening ---------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------- */
 
 static void packed_close(struct vn_source *s) {
     struct packed_source *p = (struct packed_source *)s;

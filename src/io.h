@@ -16,7 +16,7 @@
 
 #include "mem.h"
 
-/* ---- sources ---------------------------------------------------------------------- */
+/* ---- sources --------------------------------------------------------------------- */
 
 struct vn_source {
     /* Reads 1..n bytes into buf and returns how many, 0 at the end (and again after it),
@@ -47,7 +47,7 @@ int vn_read_file(const char *path, size_t max, struct vn_buf *out,
 /* NULL is legal. */
 void vn_source_close(struct vn_source *s);
 
-/* ---- sinks ------------------------------------------------------------------------ */
+/* ---- sinks ----------------------------------------------------------------------- */
 
 struct vn_sink;
 

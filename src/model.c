@@ -13,7 +13,7 @@
 #define MAX_VOCABULARY ((size_t)1 << 20)
 #define MAX_CONFIG ((size_t)16 << 20)
 
-/* ---- finding ---------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------- */
 
 /* "dir/name<suffix>", malloc'ed, if `file` is in it, else NULL. */
 static char *directory_with(const char *dir, size_t n_dir, const char *name,
@@ -60,7 +60,7 @@ char *vn_model_find(const char *name, const char *file, struct vn_error *err) {
     return found;
 }
 
-/* ---- config.json ------------------------------------------------------------------ */
+/* ---- config.json ----------------------------------------------------------------- */
 
 static int check_string(const json_t *o, const char *key, const char *wanted,
                         struct vn_error *err) {
@@ -186,7 +186,7 @@ out:
     return rc;
 }
 
-/* ---- tensors ---------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------- */
 
 struct lookup {
     const struct vn_model *m;
@@ -361,7 +361,7 @@ static int bind_tensors(struct vn_model *m, struct vn_error *err) {
     return rc == VN_OK ? check_depth(m, err) : rc;
 }
 
-/* ---- open and close --------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------- */
 
 static char *last_component(const char *dir) {
     const char *base = strrchr(dir, '/');

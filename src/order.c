@@ -71,7 +71,7 @@ void vn_order_free(struct vn_order *o) {
     free(o);
 }
 
-/* ---- in -------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------- */
 
 static int grow_ring(struct vn_order *o, uint64_t span, struct vn_error *err) {
     uint64_t size = o->size ? o->size : FIRST_RING;
@@ -158,7 +158,7 @@ int vn_order_put(struct vn_order *o, struct vn_batch *b, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- out ------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------- */
 
 /* Appends rows that lie side by side in one batch. */
 static int give(struct vn_order *o, struct place p, int64_t n, struct vn_error *err) {

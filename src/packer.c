@@ -49,7 +49,7 @@ int vn_packer_new(const struct vn_packer_options *opts, struct vn_packer **out,
     return VN_OK;
 }
 
-/* ---- filling the window ----------------------------------------------------------- */
+/* ---- filling the window ---------------------------------------------------------- */
 
 int vn_packer_add(struct vn_packer *p, uint64_t record, const char *id, size_t id_len,
                   const uint16_t *tokens, int64_t n_tokens, uint8_t status,
@@ -90,7 +90,7 @@ bool vn_packer_full(const struct vn_packer *p) {
     return p->sealed || holds(p, 1);
 }
 
-/* ---- sealing ---------------------------------------------------------------------- */
+/* ---- sealing --------------------------------------------------------------------- */
 
 /* Sorts keys by their upper 32 bits, stable: least significant byte first, bytes that are
  * the same in all keys left out. Returns the buffer, keys or spare, with the result. */
@@ -145,7 +145,7 @@ static int seal(struct vn_packer *p, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- taking batches --------------------------------------------------------------- */
+/* ---- taking batches -------------------------------------------------------------- */
 
 /* First position from k on whose record has not been taken; p->n if there is none. */
 static int32_t find(struct vn_packer *p, int32_t k) {

@@ -12,7 +12,7 @@
 
 #define MAX_MEMO ((size_t)4 << 20)
 
-/* ---- values ----------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------- */
 
 static int push_int(struct vn_pm *m, enum vn_py_type type, int64_t i) {
     struct vn_py *v = vn_pm_new_node(m, type);
@@ -173,7 +173,7 @@ static int extend_one(struct vn_pm *m, enum vn_py_type type, size_t n) {
     return extend(m, type);
 }
 
-/* ---- memo ------------------------------------------------------------------------- */
+/* ---- memo ------------------------------------------------------------------------ */
 
 static int memo_put(struct vn_pm *m, uint64_t i) {
     struct vn_py *v = vn_pm_top(m);
@@ -216,7 +216,7 @@ static uint64_t memo_line(struct vn_pm *m) {
     return v;
 }
 
-/* ---- classes and objects ---------------------------------------------------------- */
+/* ---- classes and objects --------------------------------------------------------- */
 
 static int push_global(struct vn_pm *m, const char *module, const char *name) {
     size_t n = strlen(module) + strlen(name) + 2;
@@ -297,7 +297,7 @@ static int persistent(struct vn_pm *m) {
     return vn_pm_push(m, v);
 }
 
-/* ---- the loop --------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------- */
 
 static int refuse(struct vn_pm *m, int op) {
     static const struct {
@@ -462,7 +462,7 @@ void vn_pickle_free(struct vn_pickle *p) {
     free(p);
 }
 
-/* ---- looking ---------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------- */
 
 size_t vn_py_pairs(const struct vn_py *v) {
     return v && (v->type == VN_PY_DICT || v->type == VN_PY_OBJECT) ? v->n / 2 : 0;

@@ -12,7 +12,7 @@ int vn_pm_damaged(struct vn_pm *m, const char *what) {
     return vn_fail(m->err, VN_EDATA, "pickle damaged at byte %zu: %s", m->op_at, what);
 }
 
-/* ---- memory ----------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------- */
 
 void *vn_pm_take(struct vn_pm *m, size_t n) {
     struct vn_pickle_block *b = m->tree->blocks;
@@ -72,7 +72,7 @@ int vn_pm_add_item(struct vn_pm *m, struct vn_py *v, struct vn_py *item) {
     return VN_OK;
 }
 
-/* ---- the stack -------------------------------------------------------------------- */
+/* ---- the stack ------------------------------------------------------------------- */
 
 int vn_pm_push(struct vn_pm *m, struct vn_py *v) {
     if (!v)
@@ -119,7 +119,7 @@ int vn_pm_pop_mark(struct vn_pm *m, struct vn_py ***items, size_t *n) {
     return VN_OK;
 }
 
-/* ---- input ------------------------------------------------------------------------ */
+/* ---- input ----------------------------------------------------------------------- */
 
 const uint8_t *vn_pm_bytes(struct vn_pm *m, uint64_t n) {
     if (n > m->n - m->at) {

@@ -22,7 +22,7 @@ struct vn_pooler {
     int64_t row;
 };
 
-/* ---- schema ------------------------------------------------------------------------------ */
+/* ---- schema ---------------------------------------------------------------------- */
 
 static int find_payload(struct vn_pooler *p, const struct vn_schema *in,
                         struct vn_error *err) {
@@ -91,7 +91,7 @@ void vn_pooler_free(struct vn_pooler *p) {
     free(p);
 }
 
-/* ---- columns of a part -------------------------------------------------------------------- */
+/* ---- columns of a part ----------------------------------------------------------- */
 
 /* Rows [from, to) of the payload as f32. */
 static int widen(struct vn_pooler *p, int64_t from, int64_t to, const float **x,
@@ -154,7 +154,7 @@ static int build_column(struct vn_pooler *p, int i, int64_t n, struct vn_column 
     return rc;
 }
 
-/* ---- batches ------------------------------------------------------------------------------ */
+/* ---- batches --------------------------------------------------------------------- */
 
 int vn_pooler_put(struct vn_pooler *p, const struct vn_batch *in, struct vn_error *err) {
     const struct vn_column *c = &in->columns[p->payload];

@@ -37,7 +37,7 @@ static struct vn_backend *inner(struct vn_backend *b) {
     return ((struct profile *)b)->inner;
 }
 
-/* ---- forwarded as they are --------------------------------------------------------------- */
+/* ---- forwarded as they are ------------------------------------------------------- */
 
 static int p_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err) {
     return inner(b)->ops.alloc(inner(b), bytes, out, err);
@@ -63,7 +63,7 @@ static void p_close(struct vn_backend *b) {
     free(b);
 }
 
-/* ---- forwarded and timed ------------------------------------------------------------------- */
+/* ---- forwarded and timed --------------------------------------------------------- */
 
 static int p_copy_in(struct vn_backend *b, void *device, const void *host, size_t bytes,
                      struct vn_error *err) {

@@ -41,7 +41,7 @@ struct vn_ptfile {
     const struct storage *cached;
 };
 
-/* ---- classes ---------------------------------------------------------------------- */
+/* ---- classes --------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -82,7 +82,7 @@ static bool allowed(const char *name) {
     return !strcmp(strrchr(name, '.'), ".MLPClassifier"); /* of whatever script */
 }
 
-/* ---- storages --------------------------------------------------------------------- */
+/* ---- storages -------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b) {
     return strcmp(((const struct storage *)a)->key, ((const struct storage *)b)->key);
@@ -140,7 +140,7 @@ static int list_storages(struct vn_ptfile *f, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- zip -------------------------------------------------------------------------- */
+/* ---- zip ------------------------------------------------------------------------- */
 
 /* Size of an entry whose declared size the bytes in the file can really yield. */
 static int entry_size(struct vn_ptfile *f, uint64_t entry, uint64_t *size,
@@ -290,7 +290,7 @@ static int open_zip(struct vn_ptfile *f, struct vn_error *err) {
     return rc == VN_OK ? place_in_zip(f, prefix, n_prefix, err) : rc;
 }
 
-/* ---- the older format ------------------------------------------------------------- */
+/* ---- the older format ------------------------------------------------------------ */
 
 /* Reads the pickle at *at and moves behind it. */
 static int next_pickle(struct vn_ptfile *f, size_t *at, struct vn_pickle **out,
@@ -351,7 +351,7 @@ static int open_legacy(struct vn_ptfile *f, struct vn_error *err) {
     return rc;
 }
 
-/* ---- open and close --------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------- */
 
 static int map_whole(struct vn_ptfile *f, int fd, struct vn_error *err) {
     void *p = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -422,7 +422,7 @@ const char *vn_ptfile_path(const struct vn_ptfile *f) {
     return f->path;
 }
 
-/* ---- tensors ---------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------- */
 
 /* A tensor as a view: elements of `s` from `offset`, `stride` apart. */
 struct view {

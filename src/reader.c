@@ -25,7 +25,7 @@ struct vn_reader {
     int failed; /* status of the failure that ended reading, or VN_OK */
 };
 
-/* ---- bytes --------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------- */
 
 static int truncated(struct vn_reader *r, struct vn_error *err) {
     return vn_fail(err, VN_EDATA, "the stream is truncated: the input ends at byte %" PRIu64,
@@ -58,7 +58,7 @@ static int read_bytes(struct vn_reader *r, struct vn_buf *buf, size_t n, uint32_
     return VN_OK;
 }
 
-/* ---- messages ------------------------------------------------------------------------------ */
+/* ---- messages -------------------------------------------------------------------- */
 
 static int not_a_stream(const uint8_t *head, struct vn_error *err) {
     if (!memcmp(head, "ARROW1", 6))
@@ -108,7 +108,7 @@ static int read_schema(struct vn_reader *r, const struct vn_arrow_message *m,
     return vn_arrow_read_schema(m, r->lax, out, err);
 }
 
-/* ---- open ---------------------------------------------------------------------------------- */
+/* ---- open ------------------------------------------------------------------------ */
 
 /* Says where: a reader's own reports only, a source names itself. */
 static int located(struct vn_reader *r, int rc, struct vn_error *err) {
@@ -187,7 +187,7 @@ const char *vn_reader_name(const struct vn_reader *r) {
     return r->source->name;
 }
 
-/* ---- batches ------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------- */
 
 /* A number that a message must carry as text. Lax: may carry. */
 static int check_mark(struct vn_reader *r, const char *name, const char *found,

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 
-/* ---- the head -------------------------------------------------------------------------- */
+/* ---- the head -------------------------------------------------------------------- */
 
 int vn_report_text(struct vn_buf *out, const char *s, struct vn_error *err) {
     int rc = VN_OK;
@@ -54,7 +54,7 @@ int vn_report_header(struct vn_reader *r, struct vn_sink *sink, struct vn_error 
     return rc;
 }
 
-/* ---- statistics ------------------------------------------------------------------------ */
+/* ---- statistics ------------------------------------------------------------------ */
 
 struct column_stats {
     uint64_t nulls, bytes;          /* at the column's level; of all of it, unpacked */
@@ -129,7 +129,7 @@ int vn_report_stats(struct vn_reader *r, struct vn_sink *sink, struct vn_error *
     return rc;
 }
 
-/* ---- soundness --------------------------------------------------------------------------- */
+/* ---- soundness ------------------------------------------------------------------- */
 
 /* Record numbers seen, from the first that has not been on: a ring of bits. */
 #define SEEN_BITS ((uint64_t)1 << 26)

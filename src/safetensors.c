@@ -35,7 +35,7 @@ struct vn_tensors {
     char sha256[65]; /* "" until asked for */
 };
 
-/* ---- types ------------------------------------------------------------------------ */
+/* ---- types ----------------------------------------------------------------------- */
 
 /* All types of the format; those that vn does not compute with are VN_OTHER. */
 static const struct {
@@ -77,7 +77,7 @@ float vn_tensor_at(const struct vn_tensor *t, int64_t i) {
     }
 }
 
-/* ---- one tensor of the header ----------------------------------------------------- */
+/* ---- one tensor of the header ---------------------------------------------------- */
 
 static int read_shape(const json_t *entry, struct vn_tensor *t, size_t *n_elements,
                       struct vn_error *err) {
@@ -153,7 +153,7 @@ static int read_entry(const char *name, const json_t *entry, const uint8_t *data
     return t->name ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate a name");
 }
 
-/* ---- one file --------------------------------------------------------------------- */
+/* ---- one file -------------------------------------------------------------------- */
 
 static int map_file(struct shard *s, struct vn_error *err) {
     struct stat st;
@@ -291,7 +291,7 @@ static int add_shard(struct vn_tensors *t, const char *dir, const char *name,
     return rc == VN_OK ? read_header(t, s, err) : rc;
 }
 
-/* ---- sets ------------------------------------------------------------------------- */
+/* ---- sets ------------------------------------------------------------------------ */
 
 static int compare_names(const void *a, const void *b) {
     const struct vn_tensor *const *x = a, *const *y = b;

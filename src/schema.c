@@ -9,7 +9,7 @@
 #define PROGRAM_KEY "vn.pg."
 #define MAX_PROGRAMS 1000 /* numbers from there on are other metadata */
 
-/* ---- names of kinds and types ------------------------------------------------------- */
+/* ---- names of kinds and types ---------------------------------------------------- */
 
 static const char *const kind_names[] = {"other",      "records", "tokens",
                                          "embeddings", "vectors", "scores"};
@@ -83,7 +83,7 @@ const char *vn_field_type_text(const struct vn_field *f, char *text, size_t size
     return text;
 }
 
-/* ---- life ----------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------ */
 
 void vn_schema_init(struct vn_schema *s, enum vn_kind kind) {
     memset(s, 0, sizeof *s);
@@ -133,7 +133,7 @@ static int grow(void *array, int n, size_t size, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- columns ---------------------------------------------------------------------------- */
+/* ---- columns --------------------------------------------------------------------- */
 
 /* A chain is lists down to one level that is none, with sizes where they belong. */
 static bool chain_ok(const struct vn_field *f) {
@@ -241,7 +241,7 @@ bool vn_field_equal(const struct vn_field *a, const struct vn_field *b) {
     return true;
 }
 
-/* ---- metadata ---------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------- */
 
 const char *vn_schema_meta(const struct vn_schema *s, const char *key) {
     for (int i = 0; i < s->n_meta; i++)
@@ -337,7 +337,7 @@ bool vn_schema_provenance(const struct vn_schema *s, const char *member, char *o
     return found;
 }
 
-/* ---- concatenation -------------------------------------------------------------------------- */
+/* ---- concatenation --------------------------------------------------------------- */
 
 /* An entry without the members that differ from run to run, in one spelling; malloc'ed.
  * What is no JSON object stands for itself. */

@@ -117,7 +117,7 @@ size_t vn_type_offset_width(enum vn_type t);     /* 4, 8, or 0 when there are no
 /* "list<fixed_size_list<float32>[320]>" into text; returns text. */
 const char *vn_field_type_text(const struct vn_field *f, char *text, size_t size);
 
-/* ---- provenance: metadata vn.pg.0, vn.pg.1 ..., one JSON object per program ---------- */
+/* ---- provenance: metadata vn.pg.0, vn.pg.1 ..., one JSON object per program ------ */
 
 /* Appends vn.pg.N = "{" members "}", N one more than the highest so far; members as vn_tool_provenance writes them, more may
  * be joined with a comma. */

@@ -10,7 +10,7 @@
 
 enum { LABEL = 2, SCORES = 3 }; /* places: id, record, label, scores, status, carried */
 
-/* ---- the schema -------------------------------------------------------------------- */
+/* ---- the schema ------------------------------------------------------------------ */
 
 /* Sets where the columns of the vectors are; their types are fixed. */
 static int find_columns(struct vn_scorer *s, const struct vn_schema *in,
@@ -140,7 +140,7 @@ void vn_scorer_release(struct vn_scorer *s) {
     vn_buf_release(&s->scratch);
 }
 
-/* ---- scoring ----------------------------------------------------------------------- */
+/* ---- scoring --------------------------------------------------------------------- */
 
 /* The class that the scores p stand for, or n_classes for none: of equal scores the first
  * class wins. The threshold is compared as the float that a table prints. */

@@ -16,7 +16,7 @@ struct vn_totals {
     uint64_t tokens;  /* values of the payload list (tokens, embeddings kinds), else 0 */
 };
 
-/* ---- reading -------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 struct vn_reader;
 
@@ -47,7 +47,7 @@ uint64_t vn_reader_bytes(const struct vn_reader *r);   /* of the input, so far *
 const char *vn_reader_name(const struct vn_reader *r); /* of the source, for messages */
 void vn_reader_close(struct vn_reader *r);             /* NULL is legal */
 
-/* ---- writing -------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------- */
 
 struct vn_writer;
 

@@ -23,7 +23,7 @@ static double now(void) {
     return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
 }
 
-/* ---- messages --------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------- */
 
 /* The whole line in one buffer and one write, so that lines of the programs of a pipeline
  * do not mix; control characters replaced, so that a hostile id cannot drive a terminal. */
@@ -78,7 +78,7 @@ void vn_tool_usage(const struct vn_tool *t, const char *fmt, ...) {
     exit(-VN_EUSAGE);
 }
 
-/* ---- start ------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------- */
 
 /* A closed descriptor 0-2 would be taken by the next file that is opened, and data would
  * land there. Opened the wrong way round on the null device, its use fails with EBADF. */
@@ -194,7 +194,7 @@ void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *
                                 : vn_cpu_count();
 }
 
-/* ---- option values ---------------------------------------------------------------- */
+/* ---- option values --------------------------------------------------------------- */
 
 static int64_t suffix_factor(const char *s) {
     static const struct {
@@ -253,7 +253,7 @@ int vn_tool_choice(const struct vn_tool *t, const char *option, const char *text
     vn_tool_usage(t, "--%s '%s': expected one of %s", option, text, list);
 }
 
-/* ---- the rest --------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------- */
 
 int vn_tool_refuse_terminal(const struct vn_tool *t, bool binary_in, bool binary_out,
                             struct vn_error *err) {

@@ -35,7 +35,7 @@ struct embed {
     double loaded; /* seconds until the model was there */
 };
 
-/* ---- start ------------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------- */
 
 static void check_options(struct embed *e) {
     const struct options *o = e->opts;
@@ -164,7 +164,7 @@ static int open_output(struct embed *e, struct vn_error *err) {
     return rc < 0 ? rc : vn_writer_open(sink, &e->schema, &e->writer, err);
 }
 
-/* ---- the program --------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------- */
 
 static void report_profile(const struct embed *e) {
     struct vn_profile_op op;

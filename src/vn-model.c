@@ -18,7 +18,7 @@ static struct {
     int force, json;
 } opt = {.type = "keep"};
 
-/* ---- facts ------------------------------------------------------------------------ */
+/* ---- facts ----------------------------------------------------------------------- */
 
 /* A model or a head, whichever the directory holds. */
 struct thing {
@@ -109,7 +109,7 @@ static int info(const char *name, struct vn_error *err) {
     return rc;
 }
 
-/* ---- verify ----------------------------------------------------------------------- */
+/* ---- verify ---------------------------------------------------------------------- */
 
 static int check_finite(const struct vn_tensors *t, struct vn_error *err) {
     for (int64_t i = 0; i < vn_tensors_count(t); i++) {
@@ -142,7 +142,7 @@ static int verify(const char *name, struct vn_error *err) {
     return rc;
 }
 
-/* ---- import ----------------------------------------------------------------------- */
+/* ---- import ---------------------------------------------------------------------- */
 
 static void note(void *ctx, const char *line) {
     vn_tool_warn(ctx, "%s", line);
@@ -182,7 +182,7 @@ static int import(struct vn_tool *tool, const char *source, struct vn_error *err
     return rc;
 }
 
-/* ---- main ------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------ */
 
 /* Options belong to one command each. */
 static void check_options(const struct vn_tool *t, const char *command) {

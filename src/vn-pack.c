@@ -72,7 +72,7 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
         vn_tool_usage(t, "--long %s needs --max-length", long_mode);
 }
 
-/* ---- the schema ------------------------------------------------------------------- */
+/* ---- the schema ------------------------------------------------------------------ */
 
 /* Our entry in the provenance: what the tokens are, and for which model. */
 static int add_program(struct pack *p, struct vn_error *err) {
@@ -142,7 +142,7 @@ static int start(struct pack *p, struct vn_error *err) {
     return rc == VN_OK ? vn_writer_open(sink, &p->schema, &p->writer, err) : rc;
 }
 
-/* ---- the work --------------------------------------------------------------------- */
+/* ---- the work -------------------------------------------------------------------- */
 
 static int send(struct pack *p, const struct vn_packed *b, struct vn_error *err) {
     int rc = VN_OK;
@@ -223,7 +223,7 @@ static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
     return rc;
 }
 
-/* ---- the end ---------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------- */
 
 static void summarize(const struct pack *p, const struct vn_totals *totals) {
     const struct vn_tool *t = &p->tool;

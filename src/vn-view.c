@@ -39,7 +39,7 @@ struct view {
     struct vn_batch in, sorted, shown;
 };
 
-/* ---- input --------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------- */
 
 /* Several files as one input, one after the other; the name is the current file's. Each
  * is a stream: one without a byte would else go by unseen between two others. */
@@ -102,7 +102,7 @@ static int open_reader(struct view *v, const char **files, struct vn_error *err)
     return rc == VN_OK ? vn_reader_open(source, &ro, &v->reader, err) : rc;
 }
 
-/* ---- conversion ------------------------------------------------------------------------ */
+/* ---- conversion ------------------------------------------------------------------ */
 
 static int add_column(struct view *v, int at, struct vn_error *err) {
     const struct vn_schema *s = vn_reader_schema(v->reader);
@@ -201,7 +201,7 @@ static int convert(struct view *v, struct vn_error *err) {
     return rc == VN_OK ? closed : rc;
 }
 
-/* ---- reports --------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------- */
 
 static int check_line(struct view *v, struct vn_sink *sink, const char *name, int rc,
                       struct vn_error *err) {

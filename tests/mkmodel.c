@@ -54,7 +54,7 @@ static void *need(void *p) {
     return p;
 }
 
-/* ---- values ----------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------- */
 
 static uint64_t splitmix64(uint64_t *state) {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -127,7 +127,7 @@ static void norm(const char *prefix, const char *stem, int64_t n) {
     random_tensor(prefix, name, n, 0, 0, 0.1);
 }
 
-/* ---- the language model ----------------------------------------------------------- */
+/* ---- the language model ---------------------------------------------------------- */
 
 /* Rounded to half, as in the published checkpoints. */
 static void frequencies(const char *prefix, const char *name) {
@@ -179,7 +179,7 @@ static void esm2_tensors(void) {
     random_tensor("", "lm_head.bias", 33, 0, 0, 0.2);
 }
 
-/* ---- files ------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------- */
 
 static FILE *create(const char *name) {
     char path[4096];
@@ -278,7 +278,7 @@ static void write_head(void) {
     free(words);
 }
 
-/* ---- options ---------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------- */
 
 static int number(const char *s, int lo) {
     char *end;

@@ -43,7 +43,7 @@ static void from_device(struct vn_backend *b, void *host, const void *device,
     CHECK_INT(b->ops.wait(b, 0, &err), VN_OK);
 }
 
-/* ---- on the host ------------------------------------------------------------------- */
+/* ---- on the host ----------------------------------------------------------------- */
 
 static void tiles_cover_every_width(void) {
     for (int64_t d = 1; d <= 8192; d++) {
@@ -84,7 +84,7 @@ static void auto_is_the_gpu_or_the_cpu(void) {
         gpu->ops.close(gpu);
 }
 
-/* ---- copies ------------------------------------------------------------------------ */
+/* ---- copies ---------------------------------------------------------------------- */
 
 enum { N_OUT = 3 << 20 }; /* floats: beyond the size that leaves by the second stream */
 
@@ -158,7 +158,7 @@ static void too_much_memory_is_refused(void) {
     b->ops.close(b);
 }
 
-/* ---- rows do not depend on how many there are -------------------------------------- */
+/* ---- rows do not depend on how many there are ------------------------------------ */
 
 static uint64_t state = 1;
 static float gaussian(void) { /* near enough */

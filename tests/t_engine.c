@@ -67,7 +67,7 @@ static int same(const float *a, const float *b, int64_t n) {
     return memcmp(a, b, (size_t)n * sizeof *a) == 0;
 }
 
-/* ---- slices ------------------------------------------------------------------------------ */
+/* ---- slices ---------------------------------------------------------------------- */
 
 static void slicing_changes_nothing(void) {
     struct vn_model *m = fixture_model("--seed 3");
@@ -164,7 +164,7 @@ static void rope_tables_grow(void) {
     vn_model_close(m);
 }
 
-/* ---- outputs ----------------------------------------------------------------------------- */
+/* ---- outputs --------------------------------------------------------------------- */
 
 static void pooled_is_the_rows_pooled(void) {
     struct vn_model *m = fixture_model("--seed 3");
@@ -291,7 +291,7 @@ static void outcomes_have_names(void) {
     CHECK_STR(vn_outcome_name(VN_REC_NOT_FINITE), "not finite");
 }
 
-/* ---- jobs -------------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------ */
 
 static void jobs_come_back_in_order(void) {
     struct vn_model *m = fixture_model("--seed 3");
@@ -386,7 +386,7 @@ static void arenas_that_cannot_be_are_refused(void) {
     vn_model_close(m);
 }
 
-/* ---- models ------------------------------------------------------------------------------ */
+/* ---- models ---------------------------------------------------------------------- */
 
 /* One more space in the header, and every tensor begins at an odd address. */
 static void misaligned_weights(void) {

@@ -67,7 +67,7 @@ static void refuses(const char *text, const char *what, const char *where) {
     refuses_n(text, strlen(text), what, where);
 }
 
-/* ---- accepted --------------------------------------------------------------------- */
+/* ---- accepted -------------------------------------------------------------------- */
 
 static void fasta(void) {
     reads("", "");
@@ -129,7 +129,7 @@ static void ids_become_utf8(void) {
     reads("@\xff\nA\n+\xff\nI\n", "\xef\xbf\xbd/A;");
 }
 
-/* ---- refused ---------------------------------------------------------------------- */
+/* ---- refused --------------------------------------------------------------------- */
 
 #define LETTERS "expected a letter, '*', '-' or '.', "
 
@@ -258,7 +258,7 @@ static void cut_fastq(void) {
             "record 1, line 1, byte 4");
 }
 
-/* ---- large ------------------------------------------------------------------------ */
+/* ---- large ----------------------------------------------------------------------- */
 
 /* Sequences, ids and qualities around the size of the buffer, as one line, with "<mask>"
  * and CR at every place of its end. */

@@ -24,7 +24,7 @@ static struct vn_error err;
 static struct vn_schema schema; /* id utf8, record uint64, tokens list<uint16> */
 static struct vn_zbody *z;
 
-/* ---- reading ----------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------- */
 
 static int read_all(const struct vn_buf *b, bool lax) {
     struct vn_reader_options o = {.lax = lax};
@@ -88,7 +88,7 @@ static void refuse(const struct vn_buf *b, bool lax, const char *name, const cha
 #endif
 }
 
-/* ---- making streams ------------------------------------------------------------------------ */
+/* ---- making streams -------------------------------------------------------------- */
 
 /* A batch of one's own: nodes and buffers as one likes, true checksums around them. */
 struct forge {
@@ -177,7 +177,7 @@ static void forging_works(void) { /* what is not damaged gets past the batch */
     refuse_forged(&f, "sound batch", "batch 1 at byte");
 }
 
-/* ---- bodies -------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------- */
 
 static void counts(void) {
     struct forge f;
@@ -341,7 +341,7 @@ static void bomb(void) {
     with_frame(b, 1000, "cut bomb", "says it unpacks to 1073741824");
 }
 
-/* ---- nulls ------------------------------------------------------------------------------- */
+/* ---- nulls ----------------------------------------------------------------------- */
 
 /* A column of three int32 that may be null, with this bitmap (none of n bytes). */
 static void with_bitmap(int64_t nulls, const void *bits, size_t n, const char *message) {
@@ -392,7 +392,7 @@ static void unpacked_size(void) { /* is bounded as the size sent is, all buffers
     vn_buf_release(&out);
 }
 
-/* ---- totals ------------------------------------------------------------------------------ */
+/* ---- totals ---------------------------------------------------------------------- */
 
 /* A batch without rows, in the first place of its stream. */
 static void no_rows(struct forge *f, const char *totals) {
@@ -428,7 +428,7 @@ static void totals(void) {
     vn_buf_release(&out);
 }
 
-/* ---- framing --------------------------------------------------------------------------------- */
+/* ---- framing --------------------------------------------------------------------- */
 
 static void lengths(void) {
     static const uint32_t bad[] = {(uint32_t)-8, 1, INT32_MAX, UINT32_MAX, VN_MAX_METADATA + 8,
@@ -468,7 +468,7 @@ static void bodies(void) {
     }
 }
 
-/* ---- metadata -------------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------- */
 
 /* A message of one's own: fills in the prefix. Read with lax, as it has no checksum. */
 static void end_plain(struct vn_fb_out *o, struct vn_buf *b) {
@@ -612,7 +612,7 @@ static void custom_metadata(void) { /* 2^16 references to one long pair */
     vn_buf_release(&b);
 }
 
-/* ---- everything at once -------------------------------------------------------------------- */
+/* ---- everything at once ---------------------------------------------------------- */
 
 /* All single bytes of all metadata set to telling values, with true checksums: whatever the
  * reader says, it does not fall over; the sanitizers watch. */

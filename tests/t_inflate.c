@@ -11,7 +11,7 @@ static const char text[] =
     ">one first\nMKTAYIAKQR\nQISFVKSHFS\n>two\nACDEFGHIKLMNPQRSTVWY\n";
 #define TEXT_LEN (sizeof text - 1)
 
-/* ---- encoders --------------------------------------------------------------------- */
+/* ---- encoders -------------------------------------------------------------------- */
 
 static void add(struct vn_buf *b, const void *p, size_t n) {
     if (vn_buf_append(b, p, n, NULL) != VN_OK)
@@ -66,7 +66,7 @@ static void add_skippable(struct vn_buf *b) {
     add(b, "\x5a\x2a\x4d\x18\3\0\0\0abc", 11);
 }
 
-/* ---- decoding --------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------- */
 
 /* Decompresses; the status, and the text in out. Reads come in `step` bytes, are asked
  * for in `ask` bytes. */
@@ -121,7 +121,7 @@ static void expect_bad(const struct vn_buf *b, size_t n, const char *what, int64
     vn_buf_release(&out);
 }
 
-/* ---- tests ------------------------------------------------------------------------ */
+/* ---- tests ----------------------------------------------------------------------- */
 
 static void plain_text_passes(void) {
     struct vn_buf b = {0};

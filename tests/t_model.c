@@ -139,7 +139,7 @@ static void reference_fp16(void) {
         gate(likes[i], "reference", VN_F16);
 }
 
-/* ---- real weights, where they are ------------------------------------------------------- */
+/* ---- real weights, where they are ------------------------------------------------ */
 
 static struct vn_model *published_8m(void) {
     struct vn_model *m = NULL;

@@ -6,7 +6,7 @@
 
 static struct vn_error err;
 
-/* ---- help ------------------------------------------------------------------------------ */
+/* ---- help ------------------------------------------------------------------------ */
 
 /* A source that yields at most `step` bytes at a time. */
 struct trickle {
@@ -93,7 +93,7 @@ static void open_memory(const struct vn_buf *b, struct vn_reader **r) {
     gen_must(vn_reader_open(src, NULL, r, &err), &err);
 }
 
-/* ---- round trips ------------------------------------------------------------------------- */
+/* ---- round trips ----------------------------------------------------------------- */
 
 static void round_trip(enum vn_kind kind, int n, int64_t rows) {
     struct vn_buf out = {0};
@@ -181,7 +181,7 @@ static void slices(void) { /* columns whose offsets do not begin at 0 */
     vn_buf_release(&out);
 }
 
-/* ---- damage -------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------- */
 
 static void small_stream(struct vn_buf *out) { /* of about 4 kB */
     gen_state = 42;
@@ -219,7 +219,7 @@ static void bit_flips(void) {
     vn_buf_release(&out);
 }
 
-/* ---- joined and reordered streams ------------------------------------------------------------ */
+/* ---- joined and reordered streams ------------------------------------------------ */
 
 static void join(struct vn_buf *out, const struct vn_buf *a, const struct vn_buf *b) {
     out->len = 0;
