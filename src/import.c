@@ -329,6 +329,14 @@ static int check_classes(const struct vn_import_job *j, struct vn_error *err) {
     return VN_OK;
 }
 
+/* What says something of a head is not dropped in silence where there is none. */
+static int check_no_head_options(const struct vn_import_job *j, struct vn_error *err) {
+    if (j->o->labels || j->o->chunk)
+        return vn_fail(err, VN_EUSAGE, "%s: '%s' is a language model, expected a head",
+                       j->o->labels ? "--labels" : "--chunk", j->source);
+    return VN_OK;
+}
+
 int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
               struct vn_error *err) {
     struct vn_import_job j = {.o = o, .source = source};
@@ -339,8 +347,8 @@ int vn_import(const char *source, const char *dir, const struct vn_import_option
         rc = vn_import_labels(o->labels, &j.labels, err);
     if (rc == VN_OK)
         rc = read_source(&j, err);
-    if (rc == VN_OK && j.is_head)
-        rc = check_classes(&j, err);
+    if (rc == VN_OK)
+        rc = j.is_head ? check_classes(&j, err) : check_no_head_options(&j, err);
     if (rc == VN_OK)
         rc = drop_integers(&j, err);
     if (rc == VN_OK) {
