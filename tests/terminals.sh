@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Binary data are neither written to a terminal (but with --force) nor awaited from one; text
+# goes there. Prints "ok"/"not ok" lines for run.sh.
+set -u
+. "$T/fixture.sh"
+make_fixture 20 || exit 1
+
+on() { # in|out, status wanted, words wanted on standard error ('': none), name, command...
+    local side=$1 want=$2 words=$3 name=$4 status
+    shift 4
+    python3 "$T/terminal.py" "$side" "$@" >out.txt 2>err </dev/null
+    status=$?
+    [ $status = "$want" ] && if [ -n "$words" ]; then grep -q "$words" err; else [ ! -s err ]; fi
+    say $? "$name (status $status, wanted $want)"
+}
+refused='standard output is a terminal'
+embed='vn-embed -m model --device cpu --precision fp32'
+classify='vn-classify -m head'
+
+while IFS='|' read -r name command <&3; do
+    # shellcheck disable=SC2086
+    {
+        on out 2 "$refused" "$name: terminal on stdout" $command
+        [ ! -s out.txt ]
+        say $? "$name: nothing has been written there"
+        on out 0 '' "$name: --force" $command --force
+        [ -s out.txt ]
+        say $? "$name: --force writes"
+        on out 0 '' "$name: a file instead" $command -o kept
+    }
+done 3<<END
+pack|vn-pack -m model reads.fa
+embed|$embed tokens.vn
+embed pooled|$embed --pool mean tokens.vn
+pool|vn-pool embeddings.vn
+classify stream|$classify --format stream vectors.vn
+view npy|vn-view --to npy vectors.vn
+view safetensors|vn-view --to safetensors vectors.vn
+view arrow|vn-view --to arrow vectors.vn
+END
+
+on out 0 '' 'classify: a table on the terminal' $classify vectors.vn
+grep -q read19 out.txt
+say $? 'classify: the whole table'
+on out 0 '' 'view: text on the terminal' vn-view vectors.vn
+on out 0 '' 'view: a check on the terminal' vn-view --check vectors.vn
+
+for command in 'vn-pack -m model -o x' "$embed -o x" 'vn-pool -o x' "$classify" vn-view \
+    'vn-view --check'; do
+    # shellcheck disable=SC2086
+    on in 2 'standard input is a terminal' "$command: terminal on stdin" $command
+done
+[ $failures = 0 ]
