@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "inflate.h"
+#include "text.h"
 
 #define IN_SIZE ((size_t)256 << 10)
 #define MAX_SEQ (((size_t)1 << 31) - 16) /* letters of a record: counted in int32 */
@@ -148,35 +149,6 @@ static int next_piece(struct vn_fastx *f, const uint8_t **p, size_t *n,
 
 /* ---- ids ------------------------------------------------------------------------- */
 
-/* Length of the UTF-8 sequence at p; negative: that of the longest beginning of one that
- * goes on wrongly (what the Unicode standard replaces by one U+FFFD), at least 1. */
-static int utf8_length(const uint8_t *p, size_t n) {
-    uint8_t lo = 0x80, hi = 0xbf;
-    int more = 0;
-    if (*p < 0x80)
-        return 1;
-    if (*p >= 0xc2 && *p <= 0xdf)
-        more = 1;
-    else if (*p >= 0xe0 && *p <= 0xef)
-        more = 2;
-    else if (*p >= 0xf0 && *p <= 0xf4)
-        more = 3;
-    else
-        return -1;
-    if (*p == 0xe0) /* overlong forms, surrogates, beyond U+10FFFF */
-        lo = 0xa0;
-    else if (*p == 0xed)
-        hi = 0x9f;
-    else if (*p == 0xf0)
-        lo = 0x90;
-    else if (*p == 0xf4)
-        hi = 0x8f;
-    for (int i = 1; i <= more; i++, lo = 0x80, hi = 0xbf)
-        if ((size_t)i >= n || p[i] < lo || p[i] > hi)
-            return -i;
-    return more + 1;
-}
-
 static int clean_id(struct vn_fastx *f, struct vn_record *rec, struct vn_error *err) {
     const uint8_t *p = f->id.data;
     size_t n = f->id.len;
@@ -189,7 +161,7 @@ static int clean_id(struct vn_fastx *f, struct vn_record *rec, struct vn_error *
         return VN_OK;
     f->clean_id.len = 0;
     for (size_t i = 0; i < n;) {
-        int len = utf8_length(p + i, n - i);
+        int len = vn_utf8_length(p + i, n - i);
         int rc = len > 0 ? vn_buf_append(&f->clean_id, p + i, (size_t)len, err)
                          : vn_buf_append(&f->clean_id, "\xef\xbf\xbd", 3, err);
         if (rc != VN_OK)

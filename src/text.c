@@ -45,19 +45,31 @@ int vn_format_double(char text[VN_NUMBER_TEXT], double v) {
     return snprintf(text, VN_NUMBER_TEXT, "%.*g", lo, v);
 }
 
-/* Bytes of the character at p, or 0 when it is malformed. */
-static size_t utf8_step(const uint8_t *p, size_t n) {
-    size_t len = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-    if (!len || len > n)
-        return 0;
-    uint8_t lo = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
-    uint8_t hi = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < lo || p[1] > hi)
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
+int vn_utf8_length(const uint8_t *p, size_t n) {
+    uint8_t lo = 0x80, hi = 0xbf;
+    int more = 0;
+    if (*p < 0x80)
+        return 1;
+    if (*p >= 0xc2 && *p <= 0xdf)
+        more = 1;
+    else if (*p >= 0xe0 && *p <= 0xef)
+        more = 2;
+    else if (*p >= 0xf0 && *p <= 0xf4)
+        more = 3;
+    else
+        return -1;
+    if (*p == 0xe0) /* overlong forms, surrogates, beyond U+10FFFF */
+        lo = 0xa0;
+    else if (*p == 0xed)
+        hi = 0x9f;
+    else if (*p == 0xf0)
+        lo = 0x90;
+    else if (*p == 0xf4)
+        hi = 0x8f;
+    for (int i = 1; i <= more; i++, lo = 0x80, hi = 0xbf)
+        if ((size_t)i >= n || p[i] < lo || p[i] > hi)
+            return -i;
+    return more + 1;
 }
 
 bool vn_utf8_valid(const void *data, size_t n) {
@@ -69,10 +81,10 @@ bool vn_utf8_valid(const void *data, size_t n) {
         } else if (p[at] < 0x80) {
             at++;
         } else {
-            size_t step = utf8_step(p + at, n - at);
-            if (!step)
+            int step = vn_utf8_length(p + at, n - at);
+            if (step < 0)
                 return false;
-            at += step;
+            at += (size_t)step;
         }
     }
     return true;

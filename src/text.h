@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define VN_NUMBER_TEXT 32 /* bytes that hold any number, with its terminator */
 
@@ -13,6 +14,11 @@
  * "-0", "inf", "nan". Returns its length. */
 int vn_format_float(char text[VN_NUMBER_TEXT], float v);
 int vn_format_double(char text[VN_NUMBER_TEXT], double v);
+
+/* Bytes of the UTF-8 character at p, n >= 1 of them being there. Negative when it is not
+ * well-formed: less than nothing by the bytes of the longest beginning of one that goes on
+ * wrongly, at least 1, which the Unicode standard replaces by one U+FFFD. */
+int vn_utf8_length(const uint8_t *p, size_t n);
 
 /* Well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool vn_utf8_valid(const void *p, size_t n);
