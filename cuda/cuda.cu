@@ -471,6 +471,8 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
                  struct vn_error *err) {
     struct cudaDeviceProp p;
     *out = NULL;
+    if (o->attention == VN_ATTN_STANDARD)
+        return vn_fail(err, VN_EINCOMPAT, "cuda: no standard attention");
     int rc = examine(index, &p, err);
     if (rc)
         return rc;
@@ -482,6 +484,7 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
         return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *c);
     c->base.ops = cuda_ops;
     c->base.act = o->act;
+    c->base.attention = VN_ATTN_FLASH;
     c->index = index;
     c->sm = p.major * 10 + p.minor;
     c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;

@@ -52,6 +52,9 @@ static int cuda_index(const char *s) {
 int vn_backend_open(const struct vn_backend_options *o, struct vn_backend **out,
                     struct vn_error *err) {
     *out = NULL;
+    if (o->attention == VN_ATTN_STANDARD && o->act != VN_F16)
+        return vn_fail(err, VN_EINCOMPAT, "standard attention is that of fp16: not in %s",
+                       o->act == VN_BF16 ? "bf16" : "fp32");
     if (!strcmp(o->device, "auto"))
         return open_auto(o, out, err);
     if (!strcmp(o->device, "cpu"))

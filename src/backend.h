@@ -11,6 +11,13 @@
  * row) have that type; the residual stream x, normalisation, softmax, GELU and pooling are
  * f32 inside. Matrix products accumulate in f32.
  *
+ * Attention. VN_ATTN_FLASH is the above. VN_ATTN_STANDARD, with act VN_F16 only, rounds as
+ * fair-esm's ESM2 does after .half() (esm2.py, modules.py, multihead_attention.py,
+ * rotary_embedding.py): every tensor operation of PyTorch ends in a rounding to half, sums
+ * inside one are f32. The x of all operations is f32 still, but holds values of half; what
+ * changes is written in cpu_standard.c, which is the specification. rope tables then hold
+ * values of half as well, of angles in half: see rope_fill of engine.c.
+ *
  * Batch invariance. A row's result may not depend on how many rows there are, on its
  * position, on the other rows, or on the number of threads. t_ops checks it, bit for bit.
  *
@@ -110,6 +117,12 @@ struct vn_matrix_spec {
     enum vn_epilogue epilogue; /* the one that linear will be called with */
 };
 
+enum vn_attention {
+    VN_ATTN_AUTO,    /* flash, or standard on a device that can do no other */
+    VN_ATTN_FLASH,
+    VN_ATTN_STANDARD
+};
+
 struct vn_backend_ops {
     const char *name; /* "cpu", "cpu-reference", "cuda" */
 
@@ -156,6 +169,7 @@ struct vn_backend_ops {
 struct vn_backend {
     struct vn_backend_ops ops; /* a copy, so that faster entries can overlay it */
     enum vn_dtype act;
+    enum vn_attention attention; /* VN_ATTN_FLASH or VN_ATTN_STANDARD */
     int64_t slice_tokens;      /* best run at once; 0: few, to stay in the caches */
     char device[128];          /* for people and provenance: "cpu (avx512_bf16, oneDNN)" */
 };
@@ -164,10 +178,11 @@ struct vn_backend_options {
     const char *device;  /* "auto", "cpu", "cuda", "cuda:1"; also "reference" for tests */
     enum vn_dtype act;   /* VN_F32, VN_BF16 or VN_F16 */
     int threads;
+    enum vn_attention attention;
 };
 
 /* Opens the device asked for. VN_ENODEVICE when it is not there or not built in,
- * VN_EINCOMPAT when it cannot do the precision. "auto" that takes the CPU where a GPU was
+ * VN_EINCOMPAT when it cannot do the precision, or standard is not asked for in fp16. "auto" that takes the CPU where a GPU was
  * looked for succeeds and leaves the reason in err->msg. Free with b->ops.close(b). */
 int vn_backend_open(const struct vn_backend_options *, struct vn_backend **out,
                     struct vn_error *) VN_NODISCARD;

@@ -242,7 +242,8 @@ int vn_cpu_open_with(const struct vn_backend_options *o, const struct vn_cpu_ker
     *out = NULL;
     if (o->act == VN_F16)
         return vn_fail(err, VN_EINCOMPAT,
-                       "the cpu computes in fp32 or bf16, not in fp16");
+                       "the cpu computes in fp32 or bf16, in fp16 with --attention "
+                       "standard only");
     struct vn_cpu *c = vn_calloc(1, sizeof *c, err);
     if (!c)
         return VN_EFAIL;
@@ -269,8 +270,18 @@ int vn_cpu_open_with(const struct vn_backend_options *o, const struct vn_cpu_ker
 
 int vn_cpu_open(const struct vn_backend_options *o, struct vn_backend **out,
                 struct vn_error *err) {
-    int rc = vn_cpu_open_with(o, vn_cpu_kernels_at(0), true, out, err);
+    const bool standard = o->attention == VN_ATTN_STANDARD;
+    struct vn_backend_options inner = *o;
+    struct vn_backend *b;
+    *out = NULL;
+    if (standard)
+        inner.act = VN_F32;
+    int rc = vn_cpu_open_with(&inner, vn_cpu_kernels_at(0), true, &b, err);
     if (rc == VN_ENODEVICE) /* oneDNN cannot: the device's text says so */
-        rc = vn_cpu_open_with(o, vn_cpu_kernels_at(0), false, out, err);
+        rc = vn_cpu_open_with(&inner, vn_cpu_kernels_at(0), false, &b, err);
+    if (rc == VN_OK && standard)
+        return vn_cpu_standard_open(b, out, err);
+    if (rc == VN_OK)
+        *out = b;
     return rc;
 }

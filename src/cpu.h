@@ -20,6 +20,11 @@ struct vn_cpu_ref {
 int vn_cpu_ref_init(struct vn_cpu_ref *c, enum vn_dtype act,
                     struct vn_error *err) VN_NODISCARD;
 
+/* Standard attention over `inner`, a CPU backend in f32 that multiplies and is taken over
+ * (also on failure): cpu_standard.c. */
+int vn_cpu_standard_open(struct vn_backend *inner, struct vn_backend **out,
+                         struct vn_error *err) VN_NODISCARD;
+
 /* Element i of an array of VN_F32, VN_BF16 or VN_F16. */
 static inline float vn_cpu_load(const void *p, enum vn_dtype type, int64_t i) {
     switch (type) {

@@ -309,6 +309,7 @@ int vn_cpu_ref_init(struct vn_cpu_ref *c, enum vn_dtype act, struct vn_error *er
                        "activations of type %d: expected f32, bf16 or f16", (int)act);
     c->base.ops = ref_ops;
     c->base.act = act;
+    c->base.attention = VN_ATTN_FLASH;
     strcpy(c->base.device, "cpu (reference)");
     return VN_OK;
 }
@@ -316,12 +317,15 @@ int vn_cpu_ref_init(struct vn_cpu_ref *c, enum vn_dtype act, struct vn_error *er
 int vn_cpu_reference_open(const struct vn_backend_options *o, struct vn_backend **out,
                           struct vn_error *err) {
     *out = NULL;
+    const bool standard = o->attention == VN_ATTN_STANDARD;
     struct vn_cpu_ref *c = vn_calloc(1, sizeof *c, err);
     if (!c)
         return VN_EFAIL;
-    int rc = vn_cpu_ref_init(c, o->act, err);
+    int rc = vn_cpu_ref_init(c, standard ? VN_F32 : o->act, err);
     if (rc)
         free(c);
+    else if (standard)
+        rc = vn_cpu_standard_open(&c->base, out, err);
     else
         *out = &c->base;
     return rc;

@@ -155,6 +155,13 @@ void vn_engine_close(struct vn_engine *e) {
 
 /* ---- rotary tables --------------------------------------------------------------- */
 
+/* What is rounded to half where fair-esm was made half: .half() converts the frequencies,
+ * and positions, angles and tables follow their type. Positions beyond 65519 become
+ * infinite there, and so does the record's result become NaN. */
+static float narrow(const struct vn_engine *e, float v) {
+    return e->b->attention == VN_ATTN_STANDARD ? vn_f16_to_f32(vn_f32_to_f16(v)) : v;
+}
+
 /* Angles are rounded to f32 before the cosine is taken, as fair-esm does; the cosine itself
  * is the f32 nearest to the true one. */
 static int rope_fill(struct vn_engine *e, int64_t len, size_t bytes, struct vn_error *err) {
@@ -165,9 +172,9 @@ static int rope_fill(struct vn_engine *e, int64_t len, size_t bytes, struct vn_e
     float *c = (float *)(void *)e->rope_host.data, *s = c + len * half;
     for (int64_t p = 0; p < len; p++)
         for (int64_t i = 0; i < half; i++) {
-            float angle = (float)p * e->inv_freq[i];
-            c[p * half + i] = (float)cos((double)angle);
-            s[p * half + i] = (float)sin((double)angle);
+            float angle = narrow(e, narrow(e, (float)p) * narrow(e, e->inv_freq[i]));
+            c[p * half + i] = narrow(e, (float)cos((double)angle));
+            s[p * half + i] = narrow(e, (float)sin((double)angle));
         }
     return VN_OK;
 }

@@ -137,6 +137,7 @@ int vn_profile_open(struct vn_backend *b, struct vn_backend **out, struct vn_err
         .close = p_close,
     };
     p->base.act = b->act;
+    p->base.attention = b->attention;
     p->base.slice_tokens = b->slice_tokens;
     memcpy(p->base.device, b->device, sizeof p->base.device);
     p->inner = b;

@@ -17,6 +17,10 @@ struct subject {
     int threads;
 };
 
+/* What all are opened for: the three precisions, and standard attention in half. */
+static enum vn_dtype act;
+static enum vn_attention attention;
+
 static const struct subject subjects[] = {
     {"cpu", "cpu", 0, true, 2},       {"cpu-1-thread", "cpu", 0, true, 1},
     {"cpu-own-0", NULL, 0, false, 2}, {"cpu-own-1", NULL, 1, false, 2},
@@ -24,10 +28,12 @@ static const struct subject subjects[] = {
 };
 #define N_SUBJECTS ((int)(sizeof subjects / sizeof *subjects))
 
-static int open_subject(const struct subject *s, enum vn_dtype act,
-                        struct vn_backend **out, struct vn_error *err) {
-    const struct vn_backend_options o = {s->device, act, s->threads};
+static int open_subject(const struct subject *s, struct vn_backend **out,
+                        struct vn_error *err) {
+    const struct vn_backend_options o = {s->device, act, s->threads, attention};
     *out = NULL;
+    if (attention == VN_ATTN_STANDARD && !s->device)
+        return vn_fail(err, VN_ENODEVICE, "standard attention is the same on all kernels");
     if (s->device)
         return vn_backend_open(&o, out, err);
     if (!vn_cpu_kernels_at(s->kernels))
@@ -36,11 +42,13 @@ static int open_subject(const struct subject *s, enum vn_dtype act,
 }
 
 static struct vn_backend *reference, *open_now[N_SUBJECTS];
-static enum vn_dtype act;
 static char why[N_SUBJECTS][256]; /* why a subject is not open */
 
 static const char *act_name(void) {
-    return act == VN_F32 ? "f32" : act == VN_BF16 ? "bf16" : "f16";
+    return attention == VN_ATTN_STANDARD ? "standard"
+           : act == VN_F32               ? "f32"
+           : act == VN_BF16              ? "bf16"
+                                         : "f16";
 }
 
 /* ---- which are here -------------------------------------------------------------- */
@@ -49,8 +57,9 @@ static int opening, opened[N_SUBJECTS]; /* statuses */
 static void opens(void) {
     if (opened[opening] == VN_ENODEVICE)
         SKIP(why[opening]);
-    /* no cpu computes in half precision, and it must say so */
-    bool half_on_cpu = act == VN_F16 && strcmp(subjects[opening].name, "cuda") != 0;
+    /* no cpu computes in half precision but the standard, and it must say so */
+    bool half_on_cpu = act == VN_F16 && attention != VN_ATTN_STANDARD &&
+                       strcmp(subjects[opening].name, "cuda") != 0;
     CHECK_INT(opened[opening], half_on_cpu ? VN_EINCOMPAT : VN_OK);
 }
 
@@ -112,14 +121,18 @@ static void equal(int i, const char *what, const char *where, const void *a,
     if (bytes && memcmp(a, b, bytes) != 0)
         complain(i, what, where, 1, 0);
 }
+/* In standard everything is rounded to half, and sums that differ in f32 sometimes fall
+ * to the other side. */
 static double by_type(double f32, double bf16, double f16) {
+    if (attention == VN_ATTN_STANDARD)
+        return 2e-4;
     return act == VN_F32 ? f32 : act == VN_BF16 ? bf16 : f16;
 }
 
 /* A GPU may round more often than the reference on the way to a 16-bit result: the bias
  * and what GELU is applied to; rotated queries and keys, and the weights of attention. */
 static double more_on_gpu(int i, double times) {
-    return act != VN_F32 && strcmp(subjects[i].name, "cuda") == 0 ? times : 1;
+    return attention != VN_ATTN_STANDARD && act != VN_F32 && strcmp(subjects[i].name, "cuda") == 0 ? times : 1;
 }
 
 /* ---- shapes ---------------------------------------------------------------------- */
@@ -188,7 +201,8 @@ static void norm(void) {
                 bool ok =
                     run_norm(open_now[i], x, gamma, beta, n, d, type, kind == 1, is);
                 compare(i, kind == 1 ? "in place" : "out of place", ok, is, want, n, d,
-                        type == VN_F32 ? 5e-7 : by_type(5e-7, 1e-3, 1e-4));
+                        type == act ? by_type(5e-7, 1e-3, 1e-4)
+                                    : by_type(5e-7, 5e-7, 5e-7));
             }
         }
         free(x), free(gamma), free(beta), free(want), free(is);
@@ -646,6 +660,8 @@ static void support(void) {
 static void test(void) {
     for (opening = 0; opening < N_SUBJECTS; opening++) {
         char name[96];
+        if (attention == VN_ATTN_STANDARD && !subjects[opening].device)
+            continue;
         snprintf(name, sizeof name, "open %s %s", act_name(), subjects[opening].name);
         check_run(name, opens);
     }
@@ -666,13 +682,15 @@ static void test(void) {
 
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "test";
-    const enum vn_dtype types[] = {VN_F32, VN_BF16, VN_F16};
-    for (int k = 0; k < 3; k++) {
+    const enum vn_dtype types[] = {VN_F32, VN_BF16, VN_F16, VN_F16};
+    for (int k = 0; k < 4; k++) {
         struct vn_error err = {0};
-        const struct vn_backend_options o = {"reference", act = types[k], 1};
+        act = types[k];
+        attention = k == 3 ? VN_ATTN_STANDARD : VN_ATTN_FLASH;
+        const struct vn_backend_options o = {"reference", act, 1, attention};
         must(vn_backend_open(&o, &reference, &err), &err);
         for (int i = 0; i < N_SUBJECTS; i++)
-            if ((opened[i] = open_subject(&subjects[i], act, &open_now[i], &err)))
+            if ((opened[i] = open_subject(&subjects[i], &open_now[i], &err)))
                 snprintf(why[i], sizeof why[i], "%.200s", err.msg);
         if (!strcmp(mode, "perf"))
             perf(argc > 2 ? argv[2] : NULL);

@@ -8,7 +8,7 @@ static struct vn_backend *ref;
 
 static void open_ref(enum vn_dtype act) {
     struct vn_error err;
-    const struct vn_backend_options o = {"reference", act, 1};
+    const struct vn_backend_options o = {.device = "reference", .act = act, .threads = 1};
     must(vn_backend_open(&o, &ref, &err), &err);
 }
 static void close_ref(void) {
@@ -343,7 +343,8 @@ static void devices(void) {
         {"cuda:999", VN_F32, VN_ENODEVICE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct vn_backend_options o = {cases[i].device, cases[i].act, 1};
+        const struct vn_backend_options o = {
+            .device = cases[i].device, .act = cases[i].act, .threads = 1};
         struct vn_backend *b = NULL;
         struct vn_error err = {0};
         int rc = vn_backend_open(&o, &b, &err);
