@@ -216,17 +216,24 @@ static int landing_new(struct stage *s, struct landing **out, struct vn_error *e
 }
 
 /* Device to pinned by way of staging memory on the device and the stream `out`. */
-static cudaError_t leave(struct vn_cuda *c, void *pinned, void *staged,
-                         const void *device, size_t bytes) {
+static int leave(struct vn_cuda *c, void *pinned, void *staged, const void *device,
+                 size_t bytes, struct vn_error *err) {
+    const int stamp = c->base.copy_stamp;
+    int rc = VN_OK;
     cudaError_t e =
         cudaMemcpyAsync(staged, device, bytes, cudaMemcpyDeviceToDevice, c->compute);
     if (!e)
         e = cudaEventRecord(c->handoff, c->compute);
     if (!e)
         e = cudaStreamWaitEvent(c->out, c->handoff, 0);
-    if (!e)
+    if (!e && stamp)
+        rc = vn_cuda_stamp_on(c, c->out, stamp, err);
+    if (!e && !rc)
         e = cudaMemcpyAsync(pinned, staged, bytes, cudaMemcpyDeviceToHost, c->out);
-    return e;
+    if (!e && !rc && stamp)
+        rc = vn_cuda_stamp_on(c, c->out, stamp + 1, err);
+    c->base.copy_stamp = 0;
+    return e ? failed(e, "copy from the device", err) : rc;
 }
 
 static int copy_out(struct vn_backend *b, void *host, const void *device, size_t bytes,
@@ -245,11 +252,15 @@ static int copy_out(struct vn_backend *b, void *host, const void *device, size_t
         rc = chunks_take(&s->device, bytes, &staged, err);
     if (rc)
         return rc;
-    cudaError_t e = bytes >= LARGE ? leave(c, pinned, staged, device, bytes)
-                                   : cudaMemcpyAsync(pinned, device, bytes,
-                                                     cudaMemcpyDeviceToHost, c->compute);
-    if (e)
-        return failed(e, "copy from the device", err);
+    if (bytes >= LARGE) {
+        rc = leave(c, pinned, staged, device, bytes, err);
+    } else {
+        cudaError_t e =
+            cudaMemcpyAsync(pinned, device, bytes, cudaMemcpyDeviceToHost, c->compute);
+        rc = e ? failed(e, "copy from the device", err) : VN_OK;
+    }
+    if (rc)
+        return rc;
     l->host = host;
     l->pinned = pinned;
     l->bytes = bytes;
@@ -383,6 +394,7 @@ static void close_cuda(struct vn_backend *b) {
     if (c->out)
         cudaStreamSynchronize(c->out);
     vn_lt_close(c);
+    vn_cuda_stamps_release(c);
     if (c->staging)
         staging_release(c->staging);
     if (c->handoff)
@@ -436,7 +448,8 @@ static int start(struct vn_cuda *c, const struct cudaDeviceProp *p,
 static const struct vn_backend_ops cuda_ops = {
     "cuda",          vn_cuda_alloc,      vn_cuda_release,
     copy_in,         copy_out,           mark,
-    wait_slot,       vn_cuda_matrix_new, vn_cuda_matrix_free,
+    wait_slot,       vn_cuda_stamp,      vn_cuda_between,
+    vn_cuda_matrix_new, vn_cuda_matrix_free,
     vn_cuda_embed,   vn_cuda_norm,       vn_cuda_linear,
     vn_cuda_attn,    vn_cuda_pool,       vn_cuda_finite,
     vn_cuda_convert, close_cuda,

@@ -25,6 +25,7 @@ struct vn_cuda {
     cudaEvent_t handoff; /* compute -> out */
     struct vn_lt *lt;
     struct vn_staging *staging;
+    cudaEvent_t *stamps; /* [VN_STAMPS], from the first stamp on; made at need */
 };
 
 /* Status of a CUDA error: what the device has not got is VN_EBUSY, no device
@@ -64,7 +65,14 @@ int vn_lt_open(struct vn_cuda *c, struct vn_error *err);
 void vn_lt_close(struct vn_cuda *c);
 size_t vn_lt_version(const struct vn_lt *lt);
 
+/* stamp.cu: time i as the stream gets there. */
+int vn_cuda_stamp_on(struct vn_cuda *c, cudaStream_t stream, int i, struct vn_error *err);
+void vn_cuda_stamps_release(struct vn_cuda *c);
+
 /* Entries of the table, one file each. */
+int vn_cuda_stamp(struct vn_backend *b, int i, struct vn_error *err);
+int vn_cuda_between(struct vn_backend *b, int i, int j, double *seconds,
+                    struct vn_error *err);
 int vn_cuda_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err);
 void vn_cuda_release(struct vn_backend *b, void *p);
 int vn_cuda_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,

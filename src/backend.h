@@ -41,7 +41,8 @@ extern "C" {
 struct vn_backend;
 struct vn_matrix; /* a weight matrix and its bias, in the layout the device likes */
 
-#define VN_SLOTS 4 /* marks that may be outstanding */
+#define VN_SLOTS 4      /* marks that may be outstanding */
+#define VN_STAMPS 32768 /* times that may be remembered */
 
 /* What happens to a matrix product before it is stored. */
 enum vn_epilogue {
@@ -142,6 +143,12 @@ struct vn_backend_ops {
     int (*mark)(struct vn_backend *, int slot, struct vn_error *);
     int (*wait)(struct vn_backend *, int slot, struct vn_error *);
 
+    /* stamp: remembers as time i, 0..VN_STAMPS-1, when the queue gets here.
+     * between: seconds from time i to time j, both of before a mark that was waited for.
+     * What it takes to keep time is made by the first stamps. */
+    int (*stamp)(struct vn_backend *, int i, struct vn_error *);
+    int (*between)(struct vn_backend *, int i, int j, double *seconds, struct vn_error *);
+
     /* Weights: copied, converted and laid out; the host memory may go afterwards. */
     int (*matrix_new)(struct vn_backend *, const struct vn_matrix_spec *,
                       struct vn_matrix **out, struct vn_error *);
@@ -171,6 +178,8 @@ struct vn_backend {
     enum vn_dtype act;
     enum vn_attention attention; /* VN_ATTN_FLASH or VN_ATTN_STANDARD */
     int64_t slice_tokens;      /* best run at once; 0: few, to stay in the caches */
+    int copy_stamp;            /* > 0: a copy that runs beside the queue stamps its own
+                                * beginning as this and its end as the next, and clears it */
     char device[128];          /* for people and provenance: "cpu (avx512_bf16, oneDNN)" */
 };
 

@@ -222,6 +222,7 @@ static void cpu_close(struct vn_backend *b) {
     free(c->work);
     vn_buf_release(&c->rope);
     vn_buf_release(&c->ref.scratch);
+    vn_buf_release(&c->ref.stamps);
     free(c);
 }
 

@@ -14,6 +14,7 @@
 struct vn_cpu_ref {
     struct vn_backend base;
     struct vn_buf scratch; /* of attn: grown at need, then kept */
+    struct vn_buf stamps;  /* [VN_STAMPS] double, from the first stamp on */
 };
 
 /* Fills the table with the reference's operations. VN_EINCOMPAT for an unknown act. */

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct vn_matrix {
     int64_t n_out, n_in;
@@ -49,8 +50,32 @@ static int ref_mark(struct vn_backend *b, int slot, struct vn_error *err) {
     return VN_OK;
 }
 
+static int ref_stamp(struct vn_backend *b, int i, struct vn_error *err) {
+    struct vn_cpu_ref *c = (struct vn_cpu_ref *)b;
+    struct timespec t;
+    if (i < 0 || i >= VN_STAMPS)
+        return vn_fail(err, VN_EINTERNAL, "time %d of %d", i, VN_STAMPS);
+    int rc = vn_buf_resize(&c->stamps, VN_STAMPS * sizeof(double), err);
+    if (rc < 0)
+        return rc;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    ((double *)(void *)c->stamps.data)[i] = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return VN_OK;
+}
+
+static int ref_between(struct vn_backend *b, int i, int j, double *seconds,
+                       struct vn_error *err) {
+    const struct vn_cpu_ref *c = (struct vn_cpu_ref *)b;
+    const double *times = (const double *)(const void *)c->stamps.data;
+    if (!times || i < 0 || j < 0 || i >= VN_STAMPS || j >= VN_STAMPS)
+        return vn_fail(err, VN_EINTERNAL, "no time from %d to %d", i, j);
+    *seconds = times[j] - times[i];
+    return VN_OK;
+}
+
 static void ref_close(struct vn_backend *b) {
     struct vn_cpu_ref *c = (struct vn_cpu_ref *)b;
+    vn_buf_release(&c->stamps);
     vn_buf_release(&c->scratch);
     free(c);
 }
@@ -291,6 +316,8 @@ static const struct vn_backend_ops ref_ops = {
     .copy_out = ref_copy,
     .mark = ref_mark,
     .wait = ref_mark,
+    .stamp = ref_stamp,
+    .between = ref_between,
     .matrix_new = ref_matrix_new,
     .matrix_free = ref_matrix_free,
     .embed = ref_embed,

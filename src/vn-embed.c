@@ -166,17 +166,16 @@ static int open_output(struct embed *e, struct vn_error *err) {
 
 /* ---- the program ----------------------------------------------------------------- */
 
-static void report_profile(const struct embed *e) {
-    struct vn_profile_op op;
-    double total = 0;
-    for (int i = 0; vn_profile_at(e->profile, i, &op); i++)
-        total += op.seconds;
-    vn_tool_error(e->tool, "%-18s %10s %12s %7s", "operation", "calls", "ms", "share");
-    for (int i = 0; vn_profile_at(e->profile, i, &op); i++)
-        if (op.calls)
-            vn_tool_error(e->tool, "%-18s %10llu %12.3f %6.1f%%", op.name,
-                          (unsigned long long)op.calls, 1e3 * op.seconds,
-                          100 * op.seconds / total);
+static int report_profile(const struct embed *e, struct vn_error *err) {
+    struct vn_buf text = {0};
+    int rc = vn_profile_text(e->profile, &text, err);
+    if (rc == VN_OK)
+        rc = vn_buf_append(&text, "", 1, err);
+    char *rest = (char *)text.data;
+    for (char *line; rc == VN_OK && (line = strsep(&rest, "\n")) && rest;)
+        vn_tool_error(e->tool, "%s", line);
+    vn_buf_release(&text);
+    return rc;
 }
 
 static void summary(const struct embed *e) {
@@ -218,6 +217,8 @@ static int run(struct embed *e, struct vn_error *err) {
     if (rc == VN_OK)
         rc = open_output(e, err);
     e->loaded = vn_tool_seconds(e->tool);
+    if (rc == VN_OK && e->profile)
+        vn_profile_start(e->profile);
     while (rc >= 0 && (rc = vn_reader_next(e->reader, &e->in, err)) > 0)
         rc = run_batch(e, err);
     if (rc < 0)
@@ -227,7 +228,7 @@ static int run(struct embed *e, struct vn_error *err) {
     if (rc == VN_OK)
         summary(e);
     if (rc == VN_OK && e->profile)
-        report_profile(e);
+        rc = report_profile(e, err);
     return rc;
 }
 

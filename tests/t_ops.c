@@ -523,6 +523,37 @@ static void threads(void) {
     verdicts("threads");
 }
 
+/* ---- times ----------------------------------------------------------------------- */
+
+static void stamps(void) {
+    FOR_EACH(i) {
+        struct vn_backend *b = open_now[i];
+        struct vn_error err;
+        double first = -1, second = -1, both = -1;
+        float *x = rnd_array(1 << 20, 1);
+        struct dbuf d = dnew(b, x, (size_t)4 << 20);
+        must(b->ops.stamp(b, 1, &err), &err);
+        must(b->ops.convert(b, dptr(&d), dptr(&d), VN_F32, 1 << 20, &err), &err);
+        must(b->ops.stamp(b, VN_STAMPS - 1, &err), &err);
+        must(b->ops.convert(b, dptr(&d), dptr(&d), VN_F32, 1 << 20, &err), &err);
+        must(b->ops.stamp(b, 0, &err), &err);
+        must(b->ops.mark(b, 0, &err), &err);
+        must(b->ops.wait(b, 0, &err), &err);
+        must(b->ops.between(b, 1, VN_STAMPS - 1, &first, &err), &err);
+        must(b->ops.between(b, VN_STAMPS - 1, 0, &second, &err), &err);
+        must(b->ops.between(b, 1, 0, &both, &err), &err);
+        if (!(first > 0 && second > 0 && fabs(first + second - both) < 1e-5 && both < 10))
+            complain(i, "the sum of two times", "stamps", first + second, both);
+        if (b->ops.stamp(b, VN_STAMPS, &err) != VN_EINTERNAL ||
+            b->ops.stamp(b, -1, &err) != VN_EINTERNAL ||
+            b->ops.between(b, 0, VN_STAMPS, &both, &err) != VN_EINTERNAL)
+            complain(i, "a time out of range is taken", "stamps", 1, 0);
+        dend(b, d, NULL);
+        free(x);
+    }
+    verdicts("stamps");
+}
+
 /* ---- speed ----------------------------------------------------------------------- */
 
 static double seconds(void) {
@@ -678,6 +709,7 @@ static void test(void) {
     norm_invariance();
     nan_stays();
     threads();
+    stamps();
 }
 
 int main(int argc, char **argv) {
