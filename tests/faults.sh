@@ -16,6 +16,8 @@ fault=$B/tests/fault.so
 
 programs() {
     cat <<END
+orf|vn-orf --chunk 100|dna.fa
+orf nucleotide|vn-orf --chunk 100 --to nucleotide|dna.fa
 pack|vn-pack -m model --window 5|reads.fa
 pack gz|vn-pack -m model --window 5|reads.fa.gz
 embed|vn-embed -m model --device cpu --precision fp32 -t 2|tokens.vn

@@ -3,7 +3,8 @@
 #
 #   model/ head/        seeded: 2 layers, 32 wide; 2 classes
 #   reads.fa reads.fa.gz   $1 records (default 60), a few of them empty or odd
-#   tokens.vn embeddings.vn vectors.vn scores.vn
+#   dna.fa dna.fa.gz       as many reads of nucleotides
+#   records.vn tokens.vn embeddings.vn vectors.vn scores.vn
 
 make_reads() { # number of records; seeded, so that every run makes the same
     awk -v n="$1" -v seed="${2:-1}" 'BEGIN {
@@ -18,10 +19,27 @@ make_reads() { # number of records; seeded, so that every run makes the same
     }'
 }
 
+make_dna() { # number of records; seeded; every third is free of stop codons in one frame at least
+    awk -v n="$1" -v seed="${2:-1}" 'BEGIN {
+        srand(seed)
+        for (i = 0; i < n; i++) {
+            print ">dna" i " sample"
+            if (i % 17 == 5) continue # empty
+            len = 20 + int(rand() * 400); s = ""
+            for (j = 0; j < len; j++)
+                s = s (i % 3 ? substr("ACGTacgtN", 1 + int(rand() * 8.1), 1) : j % 3 ? "C" : substr("ACGT", 1 + int(rand() * 4), 1))
+            print s
+        }
+    }'
+}
+
 make_fixture() {
     set -e
     make_reads "${1:-60}" >reads.fa
     gzip -c reads.fa >reads.fa.gz
+    make_dna "${1:-60}" >dna.fa
+    gzip -c dna.fa >dna.fa.gz
+    vn-orf --chunk 100 -o records.vn dna.fa
     "$B/tests/mkmodel" --layers 2 --width 32 --heads 2 model
     "$B/tests/mkmodel" --head --input 32 head
     vn-pack -m model -o tokens.vn reads.fa

@@ -138,6 +138,7 @@ mkdir "$fixture"
     printf '>short\nMKV\n>nothing\n'
 } >"$fixture/proteins.fa"
 gzip -kn "$fixture/proteins.fa"
+printf '>read1 a\nATGGCTAGCAAAGGTAAACGTATTGCAGAACTGAAAGAAGCGATTGAAAAACGTGCAGAACTGGCAGAAGCGATTAAAAAAGCG\nGCGGAAGCG\n>read2\nNNN\n' >"$fixture/reads.fa"
 export VN_MODELS=$PWD/models
 mkdir "$VN_MODELS"
 {

@@ -14,6 +14,7 @@ if ldd "$T/../bin/vn-pack" | grep -q libasan; then
 fi
 make_fixture 100 || exit 1
 make_reads 1000 2 >many.fa
+make_dna 1000 2 >dna.fa
 gzip -c many.fa >many.fa.gz
 "$B/tests/mkvectors" n=300000 batch=1000 window=100000 >ordered.vn # 3 windows
 "$B/tests/mkvectors" n=400000 batch=16 d=2 >blocks.vn # 11 MB of rows, more than a block
@@ -22,6 +23,8 @@ gzip -c many.fa >many.fa.gz
 # how often, and ten times that | KiB that are let pass
 programs() {
     cat <<END
+orf|vn-orf --chunk 100|dna.fa|20|640
+orf protein|vn-orf --chunk 100 --to protein|dna.fa|20|640
 pack|vn-pack -m model --window 500 --max-tokens 4096|many.fa|20|640
 pack gz|vn-pack -m model --window 500 --max-tokens 4096|many.fa.gz|20|640
 embed|vn-embed -m model --device cpu --precision fp32|tokens.vn|20|640

@@ -11,6 +11,8 @@ child=$B/tests/child
 # NAME | the program's arguments for reading standard input | its input
 programs() {
     cat <<END
+orf|vn-orf --chunk 100|dna.fa
+orf protein|vn-orf --chunk 100 --to protein|dna.fa.gz
 pack|vn-pack -m model|reads.fa
 pack gz|vn-pack -m model|reads.fa.gz
 embed|vn-embed -m model --device cpu --precision fp32|tokens.vn
@@ -105,7 +107,7 @@ input() {
     "$@" . >out/x 2>err
     expect 66 "$name: a folder as input" $?
     # plain text may end anywhere; a look at the header reads no more than that
-    case $name in pack | view\ header) return ;; esac
+    case $name in pack | orf | view\ header) return ;; esac
     size=$(stat -c %s "$input")
     local bad=
     for at in 1 7 8 64 $((size / 3)) $((size / 2)) $((size - 300)) $((size - 9)) $((size - 8)) \
@@ -131,7 +133,7 @@ each input
 
 flipped() {
     local name=$1 input=$2
-    case $name in pack* | view\ header) return ;; esac
+    case $name in pack* | orf* | view\ header) return ;; esac
     shift 2
     local bad=
     for at in 12 200 -2000 -600; do

@@ -29,6 +29,7 @@ while IFS='|' read -r name command <&3; do
         on out 0 '' "$name: a file instead" $command -o kept
     }
 done 3<<END
+orf|vn-orf dna.fa
 pack|vn-pack -m model reads.fa
 embed|$embed tokens.vn
 embed pooled|$embed --pool mean tokens.vn
@@ -42,10 +43,11 @@ END
 on out 0 '' 'classify: a table on the terminal' $classify vectors.vn
 grep -q read19 out.txt
 say $? 'classify: the whole table'
+on out 0 '' 'orf: FASTA on the terminal' vn-orf --to protein dna.fa
 on out 0 '' 'view: text on the terminal' vn-view vectors.vn
 on out 0 '' 'view: a check on the terminal' vn-view --check vectors.vn
 
-for command in 'vn-pack -m model -o x' "$embed -o x" 'vn-pool -o x' "$classify" vn-view \
+for command in 'vn-orf -o x' 'vn-pack -m model -o x' "$embed -o x" 'vn-pool -o x' "$classify" vn-view \
     'vn-view --check'; do
     # shellcheck disable=SC2086
     on in 2 'standard input is a terminal' "$command: terminal on stdin" $command
