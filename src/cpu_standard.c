@@ -285,7 +285,13 @@ static int s_convert(struct vn_backend *b, const float *x, void *y, enum vn_dtyp
                      int64_t n, struct vn_error *err) {
     return inner(b)->ops.convert(inner(b), x, y, y_type, n, err);
 }
-
+static int s_stamp(struct vn_backend *b, int i, struct vn_error *err) {
+    return inner(b)->ops.stamp(inner(b), i, err);
+}
+static int s_between(struct vn_backend *b, int i, int j, double *seconds,
+                     struct vn_error *err) {
+    return inner(b)->ops.between(inner(b), i, j, seconds, err);
+}
 static void s_close(struct vn_backend *b) {
     struct standard *s = (struct standard *)b;
     s->inner->ops.close(s->inner);
@@ -313,6 +319,8 @@ int vn_cpu_standard_open(struct vn_backend *in, struct vn_backend **out,
         .copy_out = s_copy_out,
         .mark = s_mark,
         .wait = s_wait,
+        .stamp = s_stamp,
+        .between = s_between,
         .matrix_new = s_matrix_new,
         .matrix_free = s_matrix_free,
         .embed = s_embed,
