@@ -498,6 +498,7 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
     c->base.ops = cuda_ops;
     c->base.act = o->act;
     c->base.attention = VN_ATTN_FLASH;
+    c->base.queues = true;
     c->index = index;
     c->sm = p.major * 10 + p.minor;
     c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;

@@ -180,6 +180,7 @@ struct vn_backend {
     int64_t slice_tokens;      /* best run at once; 0: few, to stay in the caches */
     int copy_stamp;            /* > 0: a copy that runs beside the queue stamps its own
                                 * beginning as this and its end as the next, and clears it */
+    bool queues;               /* operations may return before they have run */
     char device[128];          /* for people and provenance: "cpu (avx512_bf16, oneDNN)" */
 };
 

@@ -1,29 +1,43 @@
 #include "embedder.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "carry.h"
 #include "mem.h"
 
 /* Output of one part. A single record may give more. */
 #define PART_BYTES ((int64_t)64 << 20)
 
 struct vn_embedder {
-    struct vn_engine *engine;
+    struct vn_reader *reader;
+    struct vn_fleet *fleet;
     bool pooled;
     int32_t d;
-    int64_t row_bytes;       /* of a row of the engine's output */
-    const struct vn_schema *schema; /* of the output: column i is column i of the input, */
-    int payload;             /* but for the payload, */
-    int status;              /* and the status, which may be one more at the end */
+    int64_t row_bytes; /* of a row of the engine's output */
+    int payload;       /* column "tokens" */
+    int status;        /* which may be one more than the input has */
     bool status_added;
-    struct vn_builder *carried; /* [schema->n_fields]; the payload's stays empty */
-    struct vn_job job;
+
+    /* the thread that reads */
+    pthread_t feeder;
+    bool started, ended;
+    struct vn_batch *batches; /* [n_batches]: one may be at work for each job, one is held by */
+    struct vn_batch **spare;  /* the caller, one is being read; [n_spare] are neither */
+    int n_batches, n_spare;
+    pthread_mutex_t lock; /* over spare, n_spare, stop */
+    pthread_cond_t given; /* a batch is spare again */
+    bool stop;
+    int feed_rc; /* how reading ended; set before the fleet is told that no more comes */
+    struct vn_error feed_err;
+
+    /* the caller's */
+    struct vn_carry carry;
+    struct vn_batch *held;  /* to be given back at the next call */
     struct vn_buf offsets;  /* [B + 1] i32 of the lists */
     struct vn_buf validity; /* [B] bits of the vectors */
     uint64_t count[VN_REC_NOT_FINITE + 1];
-    const struct vn_batch *in; /* the batch at work, and its first row that has not run */
-    int64_t row;
 };
 
 /* ---- schema ---------------------------------------------------------------------- */
@@ -44,55 +58,62 @@ static int find_columns(struct vn_embedder *e, const struct vn_schema *in,
     return rc < 0 ? rc : VN_OK;
 }
 
-static int add_payload(const struct vn_embedder *e, struct vn_schema *out, enum vn_dtype type,
-                       struct vn_error *err) {
+static int fill_schema(const struct vn_embedder *e, const struct vn_schema *in,
+                       enum vn_dtype type, struct vn_schema *out, struct vn_error *err) {
     const enum vn_type rows[] = {VN_LIST, VN_FIXED_LIST,
                                  type == VN_F16 ? VN_FLOAT16 : VN_FLOAT32};
     const int32_t sizes[] = {0, e->d, 0};
-    if (e->pooled)
-        return vn_schema_add(out, "embedding", rows + 1, sizes + 1, 2, true, err);
-    return vn_schema_add(out, "embedding", rows, sizes, 3, false, err);
-}
-
-static int fill_schema(const struct vn_embedder *e, const struct vn_schema *in,
-                       enum vn_dtype type, struct vn_schema *out, struct vn_error *err) {
-    int rc = VN_OK;
-    for (int i = 0; i < in->n_meta && rc == VN_OK; i++)
-        rc = vn_schema_set_meta(out, in->meta[i].key, in->meta[i].value, err);
-    for (int i = 0; i < in->n_fields && rc == VN_OK; i++)
-        rc = i == e->payload ? add_payload(e, out, type, err)
-                             : vn_schema_add_field(out, &in->fields[i], err);
+    const struct vn_carry_payload vectors = {rows + 1, sizes + 1, 2, true};
+    const struct vn_carry_payload lists = {rows, sizes, 3, false};
+    int rc = vn_carry_schema(in, e->payload, e->pooled ? &vectors : &lists, out, err);
     if (rc == VN_OK && e->status_added)
         rc = vn_schema_add_flat(out, "status", VN_UTF8, err);
     return rc;
 }
 
-int vn_embedder_new(const struct vn_schema *in, struct vn_engine *engine,
+static int make_batches(struct vn_embedder *e, struct vn_error *err) {
+    const int n = vn_fleet_window(e->fleet) + 2;
+    e->batches = vn_calloc((size_t)n, sizeof *e->batches, err);
+    e->spare = vn_calloc((size_t)n, sizeof *e->spare, err);
+    if (!e->batches || !e->spare)
+        return VN_EFAIL;
+    e->n_batches = e->n_spare = n;
+    for (int i = 0; i < n; i++) {
+        vn_batch_init(&e->batches[i]);
+        e->spare[i] = &e->batches[n - 1 - i];
+    }
+    return VN_OK;
+}
+
+int vn_embedder_new(struct vn_reader *reader, struct vn_fleet *fleet,
                     const struct vn_engine_options *opts, int d, struct vn_schema *out,
                     struct vn_embedder **embedder, struct vn_error *err) {
     const bool pooled = opts->pool != VN_POOL_NONE;
+    const struct vn_schema *in = vn_reader_schema(reader);
     vn_schema_init(out, pooled ? VN_KIND_VECTORS : VN_KIND_EMBEDDINGS);
     struct vn_embedder *e = vn_calloc(1, sizeof *e, err);
     if (!e)
         return VN_EFAIL;
-    e->engine = engine;
+    e->reader = reader;
+    e->fleet = fleet;
     e->pooled = pooled;
     e->d = d;
     e->row_bytes = d * (int64_t)vn_dtype_size(pooled ? VN_F32 : opts->out_type);
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->given, NULL);
     int rc = find_columns(e, in, err);
     if (rc == VN_OK)
-        rc = fill_schema(e, in, opts->out_type, out, err);
-    if (rc == VN_OK) {
-        e->schema = out;
-        e->carried = vn_calloc((size_t)out->n_fields, sizeof *e->carried, err);
-        rc = e->carried ? VN_OK : VN_EFAIL;
-    }
+        rc = fill_schema(e, in, pooled ? VN_F32 : opts->out_type, out, err);
+    if (rc == VN_OK)
+        rc = vn_carry_new(&e->carry, e->payload, out, err);
+    if (rc == VN_OK)
+        rc = make_batches(e, err);
+    if (rc == VN_OK)
+        rc = vn_reader_interruptible(reader, err);
     if (rc < 0) {
         vn_embedder_free(e);
         return rc;
     }
-    for (int i = 0; i < out->n_fields; i++)
-        vn_builder_init(&e->carried[i], &out->fields[i]);
     *embedder = e;
     return VN_OK;
 }
@@ -100,13 +121,25 @@ int vn_embedder_new(const struct vn_schema *in, struct vn_engine *engine,
 void vn_embedder_free(struct vn_embedder *e) {
     if (!e)
         return;
-    for (int i = 0; e->carried && i < e->schema->n_fields; i++)
-        vn_builder_release(&e->carried[i]);
-    free(e->carried);
-    vn_buf_release(&e->job.out);
-    vn_buf_release(&e->job.outcome);
+    if (e->started && !e->ended) {
+        pthread_mutex_lock(&e->lock);
+        e->stop = true;
+        pthread_cond_signal(&e->given);
+        pthread_mutex_unlock(&e->lock);
+        vn_reader_interrupt(e->reader);
+        vn_fleet_stop(e->fleet); /* also ends all use of the batches */
+    }
+    if (e->started)
+        pthread_join(e->feeder, NULL);
+    for (int i = 0; i < e->n_batches; i++)
+        vn_batch_release(&e->batches[i]);
+    pthread_mutex_destroy(&e->lock);
+    pthread_cond_destroy(&e->given);
+    vn_carry_release(&e->carry);
     vn_buf_release(&e->offsets);
     vn_buf_release(&e->validity);
+    free(e->batches);
+    free(e->spare);
     free(e);
 }
 
@@ -114,11 +147,70 @@ uint64_t vn_embedder_count(const struct vn_embedder *e, enum vn_outcome outcome)
     return e->count[outcome];
 }
 
+/* ---- the thread that reads ------------------------------------------------------- */
+
+/* The batch that was given back last is taken first: what is large is split into parts, and
+ * then only few batches ever hold memory. NULL when it is time to stop. */
+static struct vn_batch *take_batch(struct vn_embedder *e) {
+    pthread_mutex_lock(&e->lock);
+    while (!e->n_spare && !e->stop)
+        pthread_cond_wait(&e->given, &e->lock);
+    struct vn_batch *b = e->stop ? NULL : e->spare[--e->n_spare];
+    pthread_mutex_unlock(&e->lock);
+    return b;
+}
+
+static void give_batch(struct vn_embedder *e, struct vn_batch *b) {
+    pthread_mutex_lock(&e->lock);
+    e->spare[e->n_spare++] = b;
+    pthread_cond_signal(&e->given);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static int at_batch(const struct vn_embedder *e, const struct vn_batch *b,
+                    struct vn_error *err) {
+    return vn_prefix(err, "'%s': batch %llu", vn_reader_name(e->reader),
+                     (unsigned long long)b->number);
+}
+
+/* Hands over a batch, part by part: 1, or 0 when it is time to stop. */
+static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error *err) {
+    const struct vn_column *c = &b->columns[e->payload];
+    const int32_t *offsets = c->level[0].offsets;
+    int rc = 1;
+    if (c->level[0].null_count || c->level[1].null_count) {
+        vn_fail(err, VN_EDATA, "column 'tokens' has nulls");
+        return at_batch(e, b, err);
+    }
+    for (int64_t from = 0, to, n = b->n_rows; from < n && rc > 0; from = to) {
+        to = from + 1;
+        while (to < n && (e->pooled ? to + 1 - from : offsets[to + 1] - offsets[from]) *
+                                 e->row_bytes <= PART_BYTES)
+            to++;
+        rc = vn_fleet_submit(e->fleet, c->level[1].values, offsets + from, to - from, b);
+    }
+    return rc;
+}
+
+static void *feed(void *arg) {
+    struct vn_embedder *e = arg;
+    struct vn_batch *b;
+    int rc = 1;
+    while (rc > 0 && (b = take_batch(e)) != NULL) {
+        rc = vn_reader_next(e->reader, b, &e->feed_err);
+        if (rc > 0)
+            rc = feed_batch(e, b, &e->feed_err);
+    }
+    e->feed_rc = rc < 0 ? rc : VN_OK;
+    vn_fleet_finish(e->fleet);
+    return NULL;
+}
+
 /* ---- columns of a part ----------------------------------------------------------- */
 
 /* Token rows of the records that are ok, moved together, and their offsets. */
-static int rows_column(struct vn_embedder *e, struct vn_column *c, struct vn_error *err) {
-    const struct vn_job *job = &e->job;
+static int rows_column(struct vn_embedder *e, const struct vn_job *job, struct vn_column *c,
+                       struct vn_error *err) {
     int rc = vn_buf_resize(&e->offsets, (size_t)(job->n_seq + 1) * sizeof(int32_t), err);
     if (rc < 0)
         return rc;
@@ -142,8 +234,8 @@ static int rows_column(struct vn_embedder *e, struct vn_column *c, struct vn_err
     return VN_OK;
 }
 
-static int vectors_column(struct vn_embedder *e, struct vn_column *c, struct vn_error *err) {
-    const struct vn_job *job = &e->job;
+static int vectors_column(struct vn_embedder *e, const struct vn_job *job, struct vn_column *c,
+                          struct vn_error *err) {
     int64_t nulls = 0;
     e->validity.len = 0;
     int rc = vn_buf_zeros(&e->validity, (size_t)(job->n_seq + 7) / 8, err);
@@ -161,11 +253,15 @@ static int vectors_column(struct vn_embedder *e, struct vn_column *c, struct vn_
 }
 
 /* A status stays as it came, unless there was none, or the model cannot keep its promise. */
-static int build_status(struct vn_embedder *e, int64_t from, struct vn_error *err) {
-    const struct vn_column *c = e->status_added ? NULL : &e->in->columns[e->status];
+static int status_column(struct vn_embedder *e, const struct vn_job *job, int64_t from,
+                         struct vn_column *out, struct vn_error *err) {
+    const struct vn_batch *in = job->user;
+    const struct vn_column *c = e->status_added ? NULL : &in->columns[e->status];
+    struct vn_builder *b = &e->carry.columns[e->status];
     int rc = VN_OK;
-    for (int64_t i = 0; i < e->job.n_seq && rc == VN_OK; i++) {
-        const enum vn_outcome outcome = e->job.outcome.data[i];
+    vn_builder_clear(b);
+    for (int64_t i = 0; i < job->n_seq && rc == VN_OK; i++) {
+        const enum vn_outcome outcome = job->outcome.data[i];
         const char *text = vn_outcome_name(outcome), *old = NULL;
         size_t n = strlen(text), n_old = 0;
         if (c && !vn_is_null(&c->level[0], from + i))
@@ -174,62 +270,58 @@ static int build_status(struct vn_embedder *e, int64_t from, struct vn_error *er
             text = old;
             n = n_old;
         }
-        rc = vn_builder_add_bytes(&e->carried[e->status], text, n, err);
+        rc = vn_builder_add_bytes(b, text, n, err);
         e->count[outcome]++;
     }
-    return rc;
-}
-
-static int build_column(struct vn_embedder *e, int i, int64_t from, struct vn_column *c,
-                        struct vn_error *err) {
-    if (i == e->payload)
-        return e->pooled ? vectors_column(e, c, err) : rows_column(e, c, err);
-    struct vn_builder *b = &e->carried[i];
-    vn_builder_clear(b);
-    int rc = i == e->status
-                 ? build_status(e, from, err)
-                 : vn_builder_append(b, &e->in->columns[i], from, e->job.n_seq, err);
-    vn_builder_view(b, c);
+    vn_builder_view(b, out);
     return rc;
 }
 
 /* ---- batches --------------------------------------------------------------------- */
 
-int vn_embedder_put(struct vn_embedder *e, const struct vn_batch *in, struct vn_error *err) {
-    const struct vn_column *c = &in->columns[e->payload];
-    if (c->level[0].null_count || c->level[1].null_count)
-        return vn_fail(err, VN_EDATA, "column 'tokens' has nulls");
-    e->in = in;
-    e->row = 0;
-    return VN_OK;
+static int build(struct vn_embedder *e, const struct vn_job *job, int64_t from,
+                 struct vn_batch *out, struct vn_error *err) {
+    int rc = vn_carry_rows(&e->carry, job->user, from, job->n_seq, e->status, out, err);
+    if (rc == VN_OK)
+        rc = status_column(e, job, from, &out->columns[e->status], err);
+    if (rc < 0)
+        return rc;
+    struct vn_column *c = &out->columns[e->payload];
+    return e->pooled ? vectors_column(e, job, c, err) : rows_column(e, job, c, err);
+}
+
+static int start(struct vn_embedder *e, struct vn_error *err) {
+    int failed = pthread_create(&e->feeder, NULL, feed, e);
+    e->started = !failed;
+    return failed ? vn_fail_errno(err, VN_EFAIL, failed, "cannot start a thread") : VN_OK;
 }
 
 int vn_embedder_next(struct vn_embedder *e, struct vn_batch *out, struct vn_error *err) {
-    const struct vn_column *tokens = &e->in->columns[e->payload];
-    const int32_t *offsets = tokens->level[0].offsets;
-    const int64_t from = e->row, n = e->in->n_rows;
-    struct vn_job *collected;
-    if (from == n)
-        return 0;
-    int64_t to = from + 1;
-    while (to < n && (e->pooled ? to + 1 - from : offsets[to + 1] - offsets[from]) *
-                             e->row_bytes <= PART_BYTES)
-        to++;
-    e->job.tokens = tokens->level[1].values;
-    e->job.cu_seqlens = offsets + from;
-    e->job.n_seq = to - from;
-    /* On the CPU a job has run when it is submitted: to hold it back would only delay who
-     * reads our output. */
-    int rc = vn_engine_submit(e->engine, &e->job, err);
-    if (rc == VN_EDATA)
+    struct vn_job *job;
+    int rc = e->started ? VN_OK : start(e, err);
+    if (rc < 0)
+        return rc;
+    if (e->held)
+        give_batch(e, e->held);
+    e->held = NULL;
+    rc = vn_fleet_collect(e->fleet, &job, err);
+    if (rc == 0) {
+        e->ended = true;
+        if (e->feed_rc < 0 && err)
+            *err = e->feed_err;
+        return e->feed_rc;
+    }
+    struct vn_batch *in = job->user;
+    const int32_t *offsets = in->columns[e->payload].level[0].offsets;
+    const int64_t from = job->cu_seqlens - offsets;
+    if (rc == VN_EDATA) {
         vn_prefix(err, "from row %lld on", (long long)from);
-    if (rc == VN_OK)
-        rc = vn_engine_collect(e->engine, &collected, err);
-    if (rc >= 0)
-        rc = vn_batch_set_columns(out, e->schema->n_fields, err);
-    for (int i = 0; i < e->schema->n_fields && rc >= 0; i++)
-        rc = build_column(e, i, from, &out->columns[i], err);
-    out->n_rows = to - from;
-    e->row = to;
+        at_batch(e, in, err);
+    }
+    if (rc < 0)
+        return rc;
+    if (from + job->n_seq == in->n_rows)
+        e->held = in;
+    rc = build(e, job, from, out, err);
     return rc < 0 ? rc : 1;
 }

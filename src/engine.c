@@ -57,6 +57,10 @@ int64_t vn_engine_max_tokens(const struct vn_engine *e) {
     return e->max_tokens;
 }
 
+int vn_engine_depth(const struct vn_engine *e) {
+    return e->b->queues ? VN_SLOTS : 1;
+}
+
 /* ---- start and end --------------------------------------------------------------- */
 
 /* Appends n items of `size` bytes to the arena; the offset of the first. */

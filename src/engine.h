@@ -57,6 +57,10 @@ int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *e
 int vn_engine_collect(struct vn_engine *e, struct vn_job **job, struct vn_error *err)
     VN_NODISCARD;
 
+/* Jobs to have in flight: VN_SLOTS; 1 on a backend that has run a job when submit returns,
+ * where to hold it back would only delay who waits for it. */
+int vn_engine_depth(const struct vn_engine *e);
+
 int64_t vn_engine_max_tokens(const struct vn_engine *e);
 void vn_engine_close(struct vn_engine *e); /* NULL is legal */
 

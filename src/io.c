@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 struct fd_source {
     struct vn_source base;
     int fd;
+    int wake; /* readable once reading has been interrupted; -1: it cannot be */
 };
 
 struct memory_source {
@@ -29,11 +31,21 @@ static void wait_for(int fd, short events) {
         ;
 }
 
+/* Waits until there is something to read; false when that was interrupted. */
+static bool wait_to_read(const struct fd_source *s) {
+    struct pollfd p[2] = {{.fd = s->fd, .events = POLLIN}, {.fd = s->wake, .events = POLLIN}};
+    while (poll(p, 2, -1) < 0 && errno == EINTR)
+        ;
+    return !p[1].revents;
+}
+
 static int64_t fd_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
     int fd = ((struct fd_source *)s)->fd;
     if (n > (size_t)1 << 30)
         n = (size_t)1 << 30;
     for (;;) {
+        if (((struct fd_source *)s)->wake >= 0 && !wait_to_read((struct fd_source *)s))
+            return vn_fail(err, VN_EINTERNAL, "reading '%s' was interrupted", s->name);
         ssize_t got = read(fd, buf, n);
         if (got >= 0)
             return got;
@@ -45,9 +57,11 @@ static int64_t fd_read(struct vn_source *s, void *buf, size_t n, struct vn_error
 }
 
 static void fd_close(struct vn_source *s) {
-    int fd = ((struct fd_source *)s)->fd;
-    if (fd != STDIN_FILENO)
-        close(fd);
+    struct fd_source *f = (struct fd_source *)s;
+    if (f->fd != STDIN_FILENO)
+        close(f->fd);
+    if (f->wake >= 0)
+        close(f->wake);
     free(s->name);
     free(s);
 }
@@ -76,8 +90,26 @@ int vn_source_open(const char *path, struct vn_source **out, struct vn_error *er
     s->base.read = fd_read;
     s->base.close = fd_close;
     s->fd = fd;
+    s->wake = -1;
     *out = &s->base;
     return VN_OK;
+}
+
+int vn_source_interruptible(struct vn_source *s, struct vn_error *err) {
+    struct fd_source *f = (struct fd_source *)s;
+    if (s->read != fd_read || f->wake >= 0)
+        return VN_OK;
+    f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return f->wake >= 0 ? VN_OK : vn_fail_errno(err, VN_EFAIL, errno, "eventfd");
+}
+
+void vn_source_interrupt(struct vn_source *s) {
+    const struct fd_source *f = (const struct fd_source *)s;
+    const uint64_t one = 1;
+    if (s->read != fd_read || f->wake < 0)
+        return;
+    ssize_t done = write(f->wake, &one, sizeof one); /* a counter: fails after 2^64 times */
+    (void)done;
 }
 
 static int64_t memory_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {

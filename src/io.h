@@ -47,6 +47,12 @@ int vn_read_file(const char *path, size_t max, struct vn_buf *out,
 /* NULL is legal. */
 void vn_source_close(struct vn_source *s);
 
+/* For a source that one thread reads while another may have to end that: from
+ * vn_source_interrupt on every read fails with VN_EINTERNAL, one that is waiting for bytes
+ * at that moment too. Sources of memory never wait and are left as they are. */
+int vn_source_interruptible(struct vn_source *s, struct vn_error *err) VN_NODISCARD;
+void vn_source_interrupt(struct vn_source *s);
+
 /* ---- sinks ----------------------------------------------------------------------- */
 
 struct vn_sink;

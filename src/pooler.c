@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "carry.h"
 #include "num.h"
 
 /* Vectors of one part: a row without token rows costs its reader little and us a vector, so
@@ -10,15 +11,14 @@
 
 struct vn_pooler {
     enum vn_pooling rule;
-    const struct vn_schema *schema; /* of the output: its columns stand as in the input */
     int payload;
     bool half; /* rows are f16 */
     int64_t d;
-    struct vn_builder *carried; /* [schema->n_fields]; the payload's stays empty */
-    struct vn_buf vectors;      /* [B, D] f32 */
-    struct vn_buf rows;         /* [n, D] f32: a record's half rows, widened */
-    struct vn_buf validity;     /* [B] bits */
-    const struct vn_batch *in;  /* the batch at work, and its first row to come */
+    struct vn_carry carry;
+    struct vn_buf vectors;     /* [B, D] f32 */
+    struct vn_buf rows;        /* [n, D] f32: a record's half rows, widened */
+    struct vn_buf validity;    /* [B] bits */
+    const struct vn_batch *in; /* the batch at work, and its first row to come */
     int64_t row;
 };
 
@@ -41,40 +41,25 @@ static int find_payload(struct vn_pooler *p, const struct vn_schema *in,
     return VN_OK;
 }
 
-static int fill_schema(const struct vn_pooler *p, const struct vn_schema *in,
-                       struct vn_schema *out, struct vn_error *err) {
-    static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32};
-    const int32_t sizes[] = {(int32_t)p->d, 0};
-    int rc = VN_OK;
-    for (int i = 0; i < in->n_meta && rc == VN_OK; i++)
-        rc = vn_schema_set_meta(out, in->meta[i].key, in->meta[i].value, err);
-    for (int i = 0; i < in->n_fields && rc == VN_OK; i++)
-        rc = i == p->payload ? vn_schema_add(out, "embedding", vector, sizes, 2, true, err)
-                             : vn_schema_add_field(out, &in->fields[i], err);
-    return rc;
-}
-
 int vn_pooler_new(const struct vn_schema *in, enum vn_pooling rule, struct vn_schema *out,
                   struct vn_pooler **pooler, struct vn_error *err) {
+    static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32};
     vn_schema_init(out, VN_KIND_VECTORS);
     struct vn_pooler *p = vn_calloc(1, sizeof *p, err);
     if (!p)
         return VN_EFAIL;
     p->rule = rule;
     int rc = find_payload(p, in, err);
+    const int32_t sizes[] = {(int32_t)p->d, 0};
+    const struct vn_carry_payload instead = {vector, sizes, 2, true};
     if (rc == VN_OK)
-        rc = fill_schema(p, in, out, err);
-    if (rc == VN_OK) {
-        p->schema = out;
-        p->carried = vn_calloc((size_t)out->n_fields, sizeof *p->carried, err);
-        rc = p->carried ? VN_OK : VN_EFAIL;
-    }
+        rc = vn_carry_schema(in, p->payload, &instead, out, err);
+    if (rc == VN_OK)
+        rc = vn_carry_new(&p->carry, p->payload, out, err);
     if (rc < 0) {
         vn_pooler_free(p);
         return rc;
     }
-    for (int i = 0; i < out->n_fields; i++)
-        vn_builder_init(&p->carried[i], &out->fields[i]);
     *pooler = p;
     return VN_OK;
 }
@@ -82,9 +67,7 @@ int vn_pooler_new(const struct vn_schema *in, enum vn_pooling rule, struct vn_sc
 void vn_pooler_free(struct vn_pooler *p) {
     if (!p)
         return;
-    for (int i = 0; p->carried && i < p->schema->n_fields; i++)
-        vn_builder_release(&p->carried[i]);
-    free(p->carried);
+    vn_carry_release(&p->carry);
     vn_buf_release(&p->vectors);
     vn_buf_release(&p->rows);
     vn_buf_release(&p->validity);
@@ -144,16 +127,6 @@ static int vectors_column(struct vn_pooler *p, int64_t n, struct vn_column *c,
     return rc;
 }
 
-static int build_column(struct vn_pooler *p, int i, int64_t n, struct vn_column *c,
-                        struct vn_error *err) {
-    if (i == p->payload)
-        return vectors_column(p, n, c, err);
-    vn_builder_clear(&p->carried[i]);
-    int rc = vn_builder_append(&p->carried[i], &p->in->columns[i], p->row, n, err);
-    vn_builder_view(&p->carried[i], c);
-    return rc;
-}
-
 /* ---- batches --------------------------------------------------------------------- */
 
 int vn_pooler_put(struct vn_pooler *p, const struct vn_batch *in, struct vn_error *err) {
@@ -170,10 +143,9 @@ int vn_pooler_next(struct vn_pooler *p, struct vn_batch *out, struct vn_error *e
     const int64_t left = p->in->n_rows - p->row, n = left < most ? left : most;
     if (!n)
         return 0;
-    int rc = vn_batch_set_columns(out, p->schema->n_fields, err);
-    for (int i = 0; i < p->schema->n_fields && rc == VN_OK; i++)
-        rc = build_column(p, i, n, &out->columns[i], err);
-    out->n_rows = n;
+    int rc = vn_carry_rows(&p->carry, p->in, p->row, n, -1, out, err);
+    if (rc == VN_OK)
+        rc = vectors_column(p, n, &out->columns[p->payload], err);
     p->row += n;
     return rc < 0 ? rc : 1;
 }

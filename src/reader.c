@@ -171,6 +171,14 @@ void vn_reader_close(struct vn_reader *r) {
     free(r);
 }
 
+int vn_reader_interruptible(struct vn_reader *r, struct vn_error *err) {
+    return vn_source_interruptible(r->source, err);
+}
+
+void vn_reader_interrupt(struct vn_reader *r) {
+    vn_source_interrupt(r->source);
+}
+
 const struct vn_schema *vn_reader_schema(const struct vn_reader *r) {
     return &r->schema;
 }

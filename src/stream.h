@@ -2,7 +2,7 @@
  *
  * The format is Apache Arrow's IPC stream with the stricter profile of vn-stream(5). A stream
  * that ends without its totals and its end marker is truncated: VN_EDATA, never fewer rows.
- * Readers and writers are single-threaded; several may be open. */
+ * Readers and writers are used by one thread at a time; several may be open. */
 #ifndef VN_STREAM_H
 #define VN_STREAM_H
 
@@ -46,6 +46,11 @@ struct vn_totals vn_reader_totals(const struct vn_reader *r);
 uint64_t vn_reader_bytes(const struct vn_reader *r);   /* of the input, so far */
 const char *vn_reader_name(const struct vn_reader *r); /* of the source, for messages */
 void vn_reader_close(struct vn_reader *r);             /* NULL is legal */
+
+/* For reading on a thread: vn_reader_interrupt, which any thread may call, ends a
+ * vn_reader_next that waits for its input (io.h). */
+int vn_reader_interruptible(struct vn_reader *r, struct vn_error *err) VN_NODISCARD;
+void vn_reader_interrupt(struct vn_reader *r);
 
 /* ---- writing --------------------------------------------------------------------- */
 

@@ -24,14 +24,14 @@ struct embed {
     const struct options *opts;
     struct vn_model *model;
     struct vn_backend *profile; /* the engine's backend, if it is timed; else NULL */
-    struct vn_engine *engine;
+    struct vn_fleet *fleet;
     struct vn_engine_options eo;
     char device[sizeof((struct vn_backend *)0)->device];
     struct vn_reader *reader;
     struct vn_schema schema; /* of the output */
     struct vn_embedder *embedder;
     struct vn_writer *writer;
-    struct vn_batch in, out;
+    struct vn_batch out;
     double loaded; /* seconds until the model was there */
 };
 
@@ -101,7 +101,7 @@ static int open_engine(struct embed *e, struct vn_error *err) {
             return rc;
         backend = e->profile;
     }
-    return vn_engine_open(e->model, backend, &e->eo, &e->engine, err);
+    return vn_fleet_open(e->model, &backend, 1, &e->eo, &e->fleet, err);
 }
 
 static int open_input(struct embed *e, struct vn_error *err) {
@@ -155,7 +155,7 @@ static int add_provenance(struct embed *e, struct vn_error *err) {
 static int open_output(struct embed *e, struct vn_error *err) {
     struct vn_sink *sink;
     vn_schema_release(&e->schema);
-    int rc = vn_embedder_new(vn_reader_schema(e->reader), e->engine, &e->eo,
+    int rc = vn_embedder_new(e->reader, e->fleet, &e->eo,
                              e->model->config.d_model, &e->schema, &e->embedder, err);
     if (rc == VN_OK)
         rc = add_provenance(e, err);
@@ -198,16 +198,6 @@ static void summary(const struct embed *e) {
                  vn_tool_peak_mib());
 }
 
-static int run_batch(struct embed *e, struct vn_error *err) {
-    int rc = vn_embedder_put(e->embedder, &e->in, err);
-    while (rc >= 0 && (rc = vn_embedder_next(e->embedder, &e->out, err)) > 0)
-        rc = vn_writer_put(e->writer, &e->out, err);
-    if (rc == VN_EDATA)
-        vn_prefix(err, "'%s': batch %llu", vn_reader_name(e->reader),
-                  (unsigned long long)e->in.number);
-    return rc;
-}
-
 static int run(struct embed *e, struct vn_error *err) {
     int rc = vn_tool_refuse_terminal(e->tool, true, true, err);
     if (rc == VN_OK)
@@ -219,8 +209,8 @@ static int run(struct embed *e, struct vn_error *err) {
     e->loaded = vn_tool_seconds(e->tool);
     if (rc == VN_OK && e->profile)
         vn_profile_start(e->profile);
-    while (rc >= 0 && (rc = vn_reader_next(e->reader, &e->in, err)) > 0)
-        rc = run_batch(e, err);
+    while (rc >= 0 && (rc = vn_embedder_next(e->embedder, &e->out, err)) > 0)
+        rc = vn_writer_put(e->writer, &e->out, err);
     if (rc < 0)
         return rc;
     rc = vn_writer_close(e->writer, err);
@@ -235,10 +225,9 @@ static int run(struct embed *e, struct vn_error *err) {
 static void release(struct embed *e) {
     vn_writer_abort(e->writer);
     vn_embedder_free(e->embedder);
-    vn_engine_close(e->engine);
+    vn_fleet_close(e->fleet);
     vn_model_close(e->model);
     vn_schema_release(&e->schema);
-    vn_batch_release(&e->in);
     vn_batch_release(&e->out);
     vn_reader_close(e->reader);
 }
