@@ -259,12 +259,15 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
     struct vn_head *h = NULL;
     int rc = j->is_head ? vn_head_open(j->dir.path, &h, err)
                         : vn_model_open(j->dir.path, &m, err);
+    const char *sha256 = m ? vn_model_sha256(m, true, err) : NULL;
+    if (m && !sha256)
+        rc = err->status;
     if (rc != VN_OK)
-        return vn_prefix(err, "'%s' does not make a usable directory", j->source);
+        vn_prefix(err, "'%s' does not make a usable directory", j->source);
     if (h) {
         vn_import_note(j, "head: %d layers, %d inputs, %d classes, sha256 %s",
                        h->n_layers, h->width[0], h->width[h->n_layers], h->sha256);
-    } else {
+    } else if (sha256) {
         bool half = true;
         for (int i = 0; i < m->config.d_head / 2; i++)
             half &= vn_f16_to_f32(vn_f32_to_f16(m->inv_freq[i])) == m->inv_freq[i];
@@ -274,11 +277,11 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
         vn_import_note(j,
                        "model: %d layers, width %d, %d heads, %lld parameters, sha256 %s",
                        m->config.n_layers, m->config.d_model, m->config.n_heads,
-                       (long long)vn_model_parameters(m), m->sha256);
+                       (long long)vn_model_parameters(m), sha256);
     }
     vn_head_close(h);
     vn_model_close(m);
-    return VN_OK;
+    return rc;
 }
 
 /* ---- all together ---------------------------------------------------------------- */

@@ -420,13 +420,19 @@ int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err)
     if (rc == VN_OK && (rc = bind_tensors(m, err)) != VN_OK)
         vn_prefix(err, "model '%s'", m->dir);
     if (rc == VN_OK)
-        rc = vn_tensors_sha256(m->tensors, m->sha256, err);
+        rc = vn_tensors_prepare(m->tensors, err);
     if (rc != VN_OK) {
         vn_model_close(m);
         m = NULL;
     }
     *out = m;
     return rc;
+}
+
+const char *vn_model_sha256(struct vn_model *m, bool read_all, struct vn_error *err) {
+    int rc = read_all ? vn_tensors_rehash(m->tensors, m->sha256, err)
+                      : vn_tensors_sha256(m->tensors, m->sha256, err);
+    return rc == VN_OK ? m->sha256 : NULL;
 }
 
 void vn_model_close(struct vn_model *m) {

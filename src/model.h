@@ -34,9 +34,9 @@ struct vn_esm2_layer {
 struct vn_model {
     char *name;      /* last component of the directory: "esm2_t6_8M_UR50D" */
     char *dir;
-    char sha256[65]; /* of the weights, see vn_tensors_sha256 */
     struct vn_model_config config;
     struct vn_tensors *tensors;
+    char sha256[65]; /* for vn_model_sha256 */
     const struct vn_tensor *word_embeddings; /* [V, D] */
     const struct vn_tensor *norm_w, *norm_b; /* [D] after the last layer */
     struct vn_esm2_layer *esm2;              /* [n_layers] */
@@ -48,6 +48,11 @@ struct vn_model {
  * ':'). VN_ENOINPUT when there is none, naming the places searched. */
 int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err) VN_NODISCARD;
 void vn_model_close(struct vn_model *m); /* NULL is legal */
+
+/* SHA-256 of the weights, see vn_tensors_sha256; NULL with err set. vn_model_open begins to
+ * compute it beside reading the weights ahead: who asks late does not wait. `read_all`: not
+ * from the cache. The text is the model's, until the next call. */
+const char *vn_model_sha256(struct vn_model *m, bool read_all, struct vn_error *err);
 
 /* The model's name (malloc'ed) and configuration, with its vocabulary checked, without a
  * look at the weights: for programs that need none. */

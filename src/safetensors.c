@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "digest.h"
 #include "io.h"
 #include "json.h"
 #include "num.h"
@@ -18,12 +20,14 @@
 #define MAX_INDEX ((size_t)100000000)
 #define WEIGHTS "model.safetensors"
 #define INDEX "model.safetensors.index.json"
+#define AHEAD ((size_t)32 << 20) /* bytes asked for at once */
 
 struct shard {
     char *path;
     const char *name; /* last component of path */
     uint8_t *map;
     size_t size;
+    struct stat identity;
 };
 
 struct vn_tensors {
@@ -33,6 +37,11 @@ struct vn_tensors {
     int64_t n;
     const struct vn_tensor **by_name;
     char sha256[65]; /* "" until asked for */
+    bool cached;     /* that was known */
+    struct vn_digest_file *files; /* [n_shards] while `digest` is under way */
+    struct vn_digest *digest;
+    pthread_t ahead; /* reads the files ahead */
+    bool has_ahead, stop_ahead;
 };
 
 /* ---- types ----------------------------------------------------------------------- */
@@ -156,7 +165,7 @@ static int read_entry(const char *name, const json_t *entry, const uint8_t *data
 /* ---- one file -------------------------------------------------------------------- */
 
 static int map_file(struct shard *s, struct vn_error *err) {
-    struct stat st;
+    struct stat st = {0};
     int fd = open(s->path, O_RDONLY | O_CLOEXEC), rc = VN_OK;
     if (fd < 0)
         return vn_fail_errno(err, VN_ENOINPUT, errno, "cannot open '%s'", s->path);
@@ -175,6 +184,7 @@ static int map_file(struct shard *s, struct vn_error *err) {
             rc = vn_fail_errno(err, VN_ENOINPUT, errno, "cannot map '%s'", s->path);
         }
     }
+    s->identity = st;
     close(fd);
     return rc;
 }
@@ -442,22 +452,6 @@ int vn_tensors_open_dir(const char *dir, struct vn_tensors **out, struct vn_erro
     return rc;
 }
 
-void vn_tensors_close(struct vn_tensors *t) {
-    if (!t)
-        return;
-    for (int64_t i = 0; i < t->n; i++)
-        free((char *)t->tensors[i].name);
-    for (int64_t i = 0; i < t->n_shards; i++) {
-        if (t->shards[i].map)
-            munmap(t->shards[i].map, t->shards[i].size);
-        free(t->shards[i].path);
-    }
-    free(t->by_name);
-    free(t->tensors);
-    free(t->shards);
-    free(t);
-}
-
 const struct vn_tensor *vn_tensors_find(const struct vn_tensors *t, const char *name) {
     struct vn_tensor key = {.name = name};
     const struct vn_tensor *p = &key;
@@ -474,26 +468,115 @@ const struct vn_tensor *vn_tensors_at(const struct vn_tensors *t, int64_t i) {
     return &t->tensors[i];
 }
 
-int vn_tensors_sha256(struct vn_tensors *t, char out[65], struct vn_error *err) {
-    struct vn_sha256 all, one;
+/* ---- in the background ----------------------------------------------------------- */
+
+static int digest_begin(struct vn_tensors *t, bool use_cache, struct vn_error *err) {
+    t->files = vn_calloc((size_t)t->n_shards, sizeof *t->files, err);
+    if (!t->files)
+        return VN_EFAIL;
+    for (int64_t i = 0; i < t->n_shards; i++) {
+        const struct shard *s = &t->shards[i];
+        t->files[i] = (struct vn_digest_file){.path = s->path,
+                                              .data = s->map,
+                                              .size = s->size,
+                                              .identity = s->identity};
+    }
+    return vn_digest_begin(t->files, t->n_shards, use_cache, &t->digest, err);
+}
+
+static void digest_drop(struct vn_tensors *t) {
+    vn_digest_cancel(t->digest);
+    free(t->files);
+    t->digest = NULL;
+    t->files = NULL;
+}
+
+/* Waits for the digests of the files and makes that of the set. */
+static int digest_end(struct vn_tensors *t, struct vn_error *err) {
+    struct vn_sha256 all;
     struct vn_buf line = {0};
     int rc = VN_OK;
+    vn_digest_end(t->digest);
+    t->digest = NULL;
+    t->cached = true;
     vn_sha256_init(&all);
-    for (int64_t i = 0; !t->sha256[0] && rc == VN_OK && i < t->n_shards; i++) {
-        vn_sha256_init(&one);
-        vn_sha256_update(&one, t->shards[i].map, t->shards[i].size);
-        vn_sha256_final(&one, out);
+    for (int64_t i = 0; rc == VN_OK && i < t->n_shards; i++) {
+        t->cached &= t->files[i].cached;
         line.len = 0;
-        rc = vn_buf_printf(&line, err, "%s  %s\n", out, t->shards[i].name);
+        rc = vn_buf_printf(&line, err, "%s  %s\n", t->files[i].hex, t->shards[i].name);
         if (rc == VN_OK)
             vn_sha256_update(&all, line.data, line.len);
     }
-    if (rc == VN_OK && !t->sha256[0]) {
-        if (t->n_shards > 1)
-            vn_sha256_final(&all, out);
-        memcpy(t->sha256, out, sizeof t->sha256);
+    if (rc == VN_OK && t->n_shards > 1)
+        vn_sha256_final(&all, t->sha256);
+    else if (rc == VN_OK)
+        memcpy(t->sha256, t->files[0].hex, sizeof t->sha256);
+    vn_buf_release(&line);
+    digest_drop(t);
+    return rc;
+}
+
+static void *read_ahead(void *arg) {
+    struct vn_tensors *t = arg;
+    for (int64_t i = 0; i < t->n_shards; i++)
+        for (size_t at = 0; at < t->shards[i].size; at += AHEAD) {
+            size_t left = t->shards[i].size - at;
+            if (__atomic_load_n(&t->stop_ahead, __ATOMIC_RELAXED))
+                return NULL;
+            madvise(t->shards[i].map + at, left < AHEAD ? left : AHEAD, MADV_WILLNEED);
+        }
+    return NULL;
+}
+
+static void ahead_stop(struct vn_tensors *t) {
+    __atomic_store_n(&t->stop_ahead, true, __ATOMIC_RELAXED);
+    if (t->has_ahead)
+        pthread_join(t->ahead, NULL);
+    t->has_ahead = false;
+}
+
+int vn_tensors_prepare(struct vn_tensors *t, struct vn_error *err) {
+    if (!t->has_ahead) /* without a thread it is slower, no more */
+        t->has_ahead = !pthread_create(&t->ahead, NULL, read_ahead, t);
+    return t->digest || t->sha256[0] ? VN_OK : digest_begin(t, true, err);
+}
+
+int vn_tensors_sha256(struct vn_tensors *t, char out[65], struct vn_error *err) {
+    int rc = VN_OK;
+    if (!t->sha256[0]) {
+        rc = t->digest ? VN_OK : digest_begin(t, true, err);
+        if (rc == VN_OK)
+            rc = digest_end(t, err);
     }
     memcpy(out, t->sha256, sizeof t->sha256);
-    vn_buf_release(&line);
     return rc;
+}
+
+int vn_tensors_rehash(struct vn_tensors *t, char out[65], struct vn_error *err) {
+    digest_drop(t);
+    t->sha256[0] = 0;
+    int rc = digest_begin(t, false, err);
+    return rc == VN_OK ? vn_tensors_sha256(t, out, err) : rc;
+}
+
+bool vn_tensors_sha256_cached(const struct vn_tensors *t) {
+    return t->cached;
+}
+
+void vn_tensors_close(struct vn_tensors *t) {
+    if (!t)
+        return;
+    ahead_stop(t);
+    digest_drop(t);
+    for (int64_t i = 0; i < t->n; i++)
+        free((char *)t->tensors[i].name);
+    for (int64_t i = 0; i < t->n_shards; i++) {
+        if (t->shards[i].map)
+            munmap(t->shards[i].map, t->shards[i].size);
+        free(t->shards[i].path);
+    }
+    free(t->by_name);
+    free(t->tensors);
+    free(t->shards);
+    free(t);
 }

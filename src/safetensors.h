@@ -35,10 +35,21 @@ const struct vn_tensor *vn_tensors_find(const struct vn_tensors *t, const char *
 int64_t vn_tensors_count(const struct vn_tensors *t);
 const struct vn_tensor *vn_tensors_at(const struct vn_tensors *t, int64_t i);
 
+/* Begins to read the files ahead and to compute what vn_tensors_sha256 gives, in the
+ * background. Nothing depends on it but time. */
+int vn_tensors_prepare(struct vn_tensors *t, struct vn_error *err) VN_NODISCARD;
+
 /* SHA-256, lower case hex, of the file; of several shards the SHA-256 of the lines
- * "<hex>  <file name>\n" in name order (what sha256sum prints). Reads everything: seconds
- * for gigabytes; computed at the first call and kept. */
+ * "<hex>  <file name>\n" in name order (what sha256sum prints). Reads everything, which
+ * takes seconds for gigabytes, unless the files have not changed since that was done
+ * (digest.h); kept from the first call on. */
 int vn_tensors_sha256(struct vn_tensors *t, char out[65], struct vn_error *err) VN_NODISCARD;
+
+/* The same, and reads everything. */
+int vn_tensors_rehash(struct vn_tensors *t, char out[65], struct vn_error *err) VN_NODISCARD;
+
+/* Whether the digest that was given was known without reading. */
+bool vn_tensors_sha256_cached(const struct vn_tensors *t);
 
 void vn_tensors_close(struct vn_tensors *t); /* NULL is legal */
 

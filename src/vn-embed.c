@@ -127,9 +127,12 @@ static int open_input(struct embed *e, struct vn_error *err) {
 /* What this program adds to the provenance, behind what every program says. */
 static int add_provenance(struct embed *e, struct vn_error *err) {
     int rc = VN_EFAIL;
+    const char *sha256 = vn_model_sha256(e->model, false, err);
+    if (!sha256)
+        return err->status;
     char *mine = vn_tool_provenance(e->tool), *text = NULL;
     json_t *o = json_pack("{s:s, s:s, s:i, s:s}", "model", e->model->name, "sha256",
-                          e->model->sha256, "layer", e->eo.layer, "precision",
+                          sha256, "layer", e->eo.layer, "precision",
                           e->opts->precision);
     struct vn_buf all = {0};
     if (o && e->eo.pool != VN_POOL_NONE)

@@ -49,15 +49,16 @@ static void close_thing(struct thing *x) {
     vn_head_close(x->head);
 }
 
-static json_t *model_facts(const struct vn_model *m) {
+static json_t *model_facts(struct vn_model *m, struct vn_error *err) {
     const struct vn_model_config *c = &m->config;
+    const char *sha256 = vn_model_sha256(m, false, err);
     json_t *freq = json_array();
     for (int i = 0; i < c->d_head / 2; i++)
         json_array_append_new(freq, json_real(m->inv_freq[i]));
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, "
         "s:i, s:i, s:i, s:f, s:b, s:s, s:o, s:s}",
-        "kind", "ESM-2", "name", m->name, "directory", m->dir, "sha256", m->sha256,
+        "kind", "ESM-2", "name", m->name, "directory", m->dir, "sha256", sha256,
         "parameters", (json_int_t)vn_model_parameters(m), "layers", c->n_layers, "width",
         c->d_model, "heads", c->n_heads, "head size", c->d_head, "inner width", c->d_ffn,
         "vocabulary", c->n_vocab, "norm eps", c->norm_eps, "token dropout",
@@ -86,7 +87,7 @@ static int info(const char *name, struct vn_error *err) {
     json_t *value;
     int rc = open_thing(name, &x, err);
     json_t *facts = rc != VN_OK ? NULL
-                    : x.model   ? model_facts(x.model)
+                    : x.model   ? model_facts(x.model, err)
                                 : head_facts(x.head);
     if (rc == VN_OK && !facts)
         rc = vn_fail(err, VN_EFAIL, "cannot allocate the facts of '%s'", name);
@@ -132,7 +133,11 @@ static int verify(const char *name, struct vn_error *err) {
     int rc = open_thing(name, &x, err);
     if (rc == VN_OK && x.model) /* a head's values were checked when it was opened */
         rc = check_finite(x.model->tensors, err);
-    const char *found = rc != VN_OK ? "" : x.model ? x.model->sha256 : x.head->sha256;
+    const char *found = rc != VN_OK ? NULL
+                        : x.model   ? vn_model_sha256(x.model, true, err)
+                                    : x.head->sha256;
+    if (rc == VN_OK && !found)
+        rc = err->status;
     if (rc == VN_OK && opt.sha256 && strcasecmp(opt.sha256, found))
         rc = vn_fail(err, VN_EINCOMPAT, "'%s' has sha256 %s, expected %s", name, found,
                      opt.sha256);

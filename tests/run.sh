@@ -44,6 +44,7 @@ wanted() {
 passed=0 failed=0 skipped=0
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
+export XDG_CACHE_HOME=$scratch/cache # the user's own stays as it is
 verdict() { # ok|not ok|skip, name, detail
     case $1 in
     ok) passed=$((passed + 1)); [ $verbose = 1 ] && echo "ok $2" ;;
