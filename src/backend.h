@@ -186,16 +186,26 @@ struct vn_backend {
 
 struct vn_backend_options {
     const char *device;  /* "auto", "cpu", "cuda", "cuda:1"; also "reference" for tests */
+    bool auto_act;       /* act is chosen: VN_F16 on a GPU, VN_F32 on the CPU */
     enum vn_dtype act;   /* VN_F32, VN_BF16 or VN_F16 */
     int threads;
     enum vn_attention attention;
 };
 
 /* Opens the device asked for. VN_ENODEVICE when it is not there or not built in,
- * VN_EINCOMPAT when it cannot do the precision, or standard is not asked for in fp16. "auto" that takes the CPU where a GPU was
- * looked for succeeds and leaves the reason in err->msg. Free with b->ops.close(b). */
+ * VN_EINCOMPAT when it cannot do the precision, or standard is not asked for in fp16. "auto"
+ * that takes the CPU where a GPU was looked for succeeds and leaves the reason in err->msg.
+ * Free with b->ops.close(b). */
 int vn_backend_open(const struct vn_backend_options *, struct vn_backend **out,
                     struct vn_error *) VN_NODISCARD;
+
+#define VN_MAX_DEVICES 64
+
+/* The same for a device that may also be a list, "cuda:0,2": fills out and n, at least one.
+ * VN_EUSAGE for a device that is named twice. */
+int vn_backends_open(const struct vn_backend_options *,
+                     struct vn_backend *out[VN_MAX_DEVICES], int *n,
+                     struct vn_error *) VN_NODISCARD;
 
 /* Constructors behind vn_backend_open. */
 int vn_cpu_reference_open(const struct vn_backend_options *, struct vn_backend **out,

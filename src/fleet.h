@@ -15,8 +15,6 @@
 
 #include "engine.h"
 
-#define VN_FLEET_MAX 64 /* devices */
-
 struct vn_fleet;
 
 /* Opens an engine on each of the n >= 1 backends, all at the same time. The model must

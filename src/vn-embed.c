@@ -12,7 +12,8 @@
 #define BODY_MARGIN ((int64_t)16 << 20)
 
 static const char *const dtype_words[] = {"f32", "f16", NULL};
-static const char *const precision_words[] = {"fp32", "bf16", "fp16", NULL};
+static const char *const precision_words[] = {"auto", "fp32", "bf16", "fp16", NULL};
+static const enum vn_dtype precisions[] = {VN_F32, VN_F32, VN_BF16, VN_F16};
 
 struct options {
     const char *model, *device, *precision, *layer, *pool, *dtype, *max_tokens;
@@ -23,10 +24,12 @@ struct embed {
     struct vn_tool *tool;
     const struct options *opts;
     struct vn_model *model;
-    struct vn_backend *profile; /* the engine's backend, if it is timed; else NULL */
+    struct vn_backend *backends[VN_MAX_DEVICES]; /* the fleet's; profiles with --profile */
+    int n_devices;
     struct vn_fleet *fleet;
     struct vn_engine_options eo;
-    char device[sizeof((struct vn_backend *)0)->device];
+    struct vn_buf device;  /* text: the names of all of them */
+    const char *precision; /* what was chosen */
     struct vn_reader *reader;
     struct vn_schema schema; /* of the output */
     struct vn_embedder *embedder;
@@ -70,38 +73,66 @@ static int limit_tokens(struct embed *e, struct vn_error *err) {
     return VN_OK;
 }
 
-static int open_engine(struct embed *e, struct vn_error *err) {
-    static const enum vn_dtype acts[] = {VN_F32, VN_BF16, VN_F16};
+/* What was opened, for -v and the provenance. */
+static int describe(struct embed *e, struct vn_error *err) {
+    const enum vn_dtype act = e->backends[0]->act;
+    int rc = VN_OK;
+    for (int i = 1; precision_words[i]; i++)
+        if (precisions[i] == act)
+            e->precision = precision_words[i];
+    for (int i = 0; i < e->n_devices && rc == VN_OK; i++)
+        rc = vn_buf_printf(&e->device, err, "%s%s", i ? ", " : "", e->backends[i]->device);
+    if (rc == VN_OK)
+        vn_tool_note(e->tool,
+                     "model '%s', layer %d, device '%s', precision %s, %d threads",
+                     e->model->name, e->eo.layer, (const char *)e->device.data, e->precision,
+                     e->tool->threads);
+    return rc;
+}
+
+/* Wraps the backends in profiles; those that cannot be are closed. */
+static int open_profiles(struct embed *e, struct vn_error *err) {
+    int rc = VN_OK;
+    for (int i = 0; i < e->n_devices && rc == VN_OK; i++) {
+        rc = vn_profile_open(e->backends[i], &e->backends[i], err);
+        if (rc < 0) /* it has been taken over */
+            e->backends[i] = e->backends[--e->n_devices];
+    }
+    return rc;
+}
+
+static int open_devices(struct embed *e, struct vn_error *err) {
     const struct options *o = e->opts;
-    struct vn_backend *backend;
-    int rc = vn_model_open(o->model, &e->model, err);
+    int word = vn_tool_choice(e->tool, "precision", o->precision, precision_words);
+    struct vn_backend_options bo = {.device = o->device,
+                                    .auto_act = word == 0,
+                                    .act = precisions[word],
+                                    .threads = e->tool->threads};
+    err->msg[0] = '\0';
+    int rc = vn_backends_open(&bo, e->backends, &e->n_devices, err);
+    if (rc == VN_OK && err->msg[0])
+        vn_tool_note(e->tool, "not on a GPU: %s", err->msg);
+    if (rc == VN_OK)
+        rc = describe(e, err);
+    if (rc == VN_OK && o->profile)
+        rc = open_profiles(e, err);
+    return rc;
+}
+
+static int open_fleet(struct embed *e, struct vn_error *err) {
+    int rc = vn_model_open(e->opts->model, &e->model, err);
     if (rc < 0)
         return rc;
     if (e->eo.layer < 0)
         e->eo.layer = e->model->config.n_layers;
     rc = limit_tokens(e, err);
-    if (rc < 0)
-        return rc;
-    struct vn_backend_options bo = {
-        .device = o->device,
-        .act = acts[vn_tool_choice(e->tool, "precision", o->precision, precision_words)],
-        .threads = e->tool->threads};
-    err->msg[0] = '\0';
-    rc = vn_backend_open(&bo, &backend, err);
-    if (rc < 0)
-        return rc;
-    if (err->msg[0])
-        vn_tool_note(e->tool, "not on a GPU: %s", err->msg);
-    memcpy(e->device, backend->device, sizeof e->device);
-    vn_tool_note(e->tool, "model '%s', layer %d, device '%s', precision %s, %d threads",
-                 e->model->name, e->eo.layer, e->device, o->precision, e->tool->threads);
-    if (o->profile) {
-        rc = vn_profile_open(backend, &e->profile, err);
-        if (rc < 0)
-            return rc;
-        backend = e->profile;
-    }
-    return vn_fleet_open(e->model, &backend, 1, &e->eo, &e->fleet, err);
+    if (rc == VN_OK)
+        rc = open_devices(e, err);
+    if (rc == VN_OK)
+        return vn_fleet_open(e->model, e->backends, e->n_devices, &e->eo, &e->fleet, err);
+    for (int i = 0; i < e->n_devices; i++)
+        e->backends[i]->ops.close(e->backends[i]);
+    return rc;
 }
 
 static int open_input(struct embed *e, struct vn_error *err) {
@@ -132,13 +163,12 @@ static int add_provenance(struct embed *e, struct vn_error *err) {
         return err->status;
     char *mine = vn_tool_provenance(e->tool), *text = NULL;
     json_t *o = json_pack("{s:s, s:s, s:i, s:s}", "model", e->model->name, "sha256",
-                          sha256, "layer", e->eo.layer, "precision",
-                          e->opts->precision);
+                          sha256, "layer", e->eo.layer, "precision", e->precision);
     struct vn_buf all = {0};
     if (o && e->eo.pool != VN_POOL_NONE)
         json_object_set_new(o, "pool", json_string(vn_pool_name(e->eo.pool)));
     if (o && !e->tool->no_provenance)
-        json_object_set_new(o, "device", json_string(e->device));
+        json_object_set_new(o, "device", json_string((const char *)e->device.data));
     if (o)
         text = json_dumps(o, JSON_COMPACT);
     if (!mine || !text)
@@ -169,12 +199,14 @@ static int open_output(struct embed *e, struct vn_error *err) {
 
 /* ---- the program ----------------------------------------------------------------- */
 
-static int report_profile(const struct embed *e, struct vn_error *err) {
+static int report_profile(const struct embed *e, int device, struct vn_error *err) {
     struct vn_buf text = {0};
-    int rc = vn_profile_text(e->profile, &text, err);
+    int rc = vn_profile_text(e->backends[device], &text, err);
     if (rc == VN_OK)
         rc = vn_buf_append(&text, "", 1, err);
     char *rest = (char *)text.data;
+    if (rc == VN_OK && e->n_devices > 1)
+        vn_tool_error(e->tool, "%s:", e->backends[device]->device);
     for (char *line; rc == VN_OK && (line = strsep(&rest, "\n")) && rest;)
         vn_tool_error(e->tool, "%s", line);
     vn_buf_release(&text);
@@ -206,12 +238,12 @@ static int run(struct embed *e, struct vn_error *err) {
     if (rc == VN_OK)
         rc = open_input(e, err);
     if (rc == VN_OK)
-        rc = open_engine(e, err);
+        rc = open_fleet(e, err);
     if (rc == VN_OK)
         rc = open_output(e, err);
     e->loaded = vn_tool_seconds(e->tool);
-    if (rc == VN_OK && e->profile)
-        vn_profile_start(e->profile);
+    for (int i = 0; i < e->n_devices && rc == VN_OK && e->opts->profile; i++)
+        vn_profile_start(e->backends[i]);
     while (rc >= 0 && (rc = vn_embedder_next(e->embedder, &e->out, err)) > 0)
         rc = vn_writer_put(e->writer, &e->out, err);
     if (rc < 0)
@@ -220,8 +252,8 @@ static int run(struct embed *e, struct vn_error *err) {
     e->writer = NULL;
     if (rc == VN_OK)
         summary(e);
-    if (rc == VN_OK && e->profile)
-        rc = report_profile(e, err);
+    for (int i = 0; i < e->n_devices && rc == VN_OK && e->opts->profile; i++)
+        rc = report_profile(e, i, err);
     return rc;
 }
 
@@ -232,6 +264,7 @@ static void release(struct embed *e) {
     vn_model_close(e->model);
     vn_schema_release(&e->schema);
     vn_batch_release(&e->out);
+    vn_buf_release(&e->device);
     vn_reader_close(e->reader);
 }
 
@@ -244,14 +277,15 @@ int main(int argc, char **argv) {
                  "--pool,\nand the reason in the column 'status'.",
         .max_files = 1,
         .has_output = true};
-    struct options o = {.device = "auto", .precision = "fp32", .pool = "none", .dtype = "f32"};
+    struct options o = {.device = "auto", .precision = "auto", .pool = "none", .dtype = "f32"};
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &o.model, 0,
          "directory of the model, or its name in $VN_MODELS", "MODEL"},
-        {"device", 0, POPT_ARG_STRING, &o.device, 0, "auto, cpu, cuda, cuda:N or reference",
+        {"device", 0, POPT_ARG_STRING, &o.device, 0, "auto, cpu, cuda, cuda:N[,M...] or reference",
          "DEVICE"},
         {"precision", 0, POPT_ARG_STRING, &o.precision, 0,
-         "of the matrix products: fp32, bf16 or fp16", "WORD"},
+         "of the matrix products: fp32, bf16, fp16 or auto (fp16 on a GPU, fp32 on the CPU)",
+         "WORD"},
         {"layer", 0, POPT_ARG_STRING, &o.layer, 0,
          "hidden state to give, 0 to the model's layers (default: the last)", "N"},
         {"pool", 0, POPT_ARG_STRING, &o.pool, 0,

@@ -51,11 +51,22 @@ layer: no number | 2 | . $T/embed.sh; some | vn-embed -m m --layer last
 device cpu and auto | 0 | . $T/embed.sh; some | vn-embed -m m --device cpu >/dev/null && some | vn-embed -m m --device auto >/dev/null
 device reference | 0 | . $T/embed.sh; some | vn-embed -m m --device reference -v 2>&1 >/dev/null | grep "device 'cpu (reference)'"
 device that is not there | 69 | . $T/embed.sh; some | vn-embed -m m --device cuda:99
+a device twice | 2 | . $T/embed.sh; some | vn-embed -m m --device cuda:0,1,0 2>err; rc=$?; grep -q "0 is there twice" err && exit $rc
+a device that is not there, of two | 69 | . $T/embed.sh; some | vn-embed -m m --device cuda:98,99
+a list with a gap | 2 | . $T/embed.sh; some | vn-embed -m m --device cuda:0,,1
+a list with an end | 2 | . $T/embed.sh; some | vn-embed -m m --device cuda:0,
+a list of other devices | 2 | . $T/embed.sh; some | vn-embed -m m --device cpu,cpu
 device: another word | 2 | . $T/embed.sh; some | vn-embed -m m --device tpu
 precision bf16 differs from fp32 | 0 | . $T/embed.sh; some >t; ! cmp -s <(vn-embed -m m t | rows) <(vn-embed -m m --precision bf16 t | rows)
-precision fp32 is the default on the CPU | 0 | . $T/embed.sh; some >t; cmp <(vn-embed -m m --no-provenance t) <(vn-embed -m m --no-provenance --precision fp32 t)
+precision fp32 is the default on the CPU | 0 | . $T/embed.sh; some >t; cmp <(vn-embed -m m --device cpu --no-provenance t) <(vn-embed -m m --device cpu --no-provenance --precision fp32 t)
+precision auto says what it was | 0 | . $T/embed.sh; some | vn-embed -m m --device cpu -v 2>err | grep -a -o '"precision..:..[a-z0-9]*' && grep "device 'cpu.*precision fp32" err
 precision fp16 is refused on the CPU | 76 | . $T/embed.sh; some | vn-embed -m m --device cpu --precision fp16
 precision: another word | 2 | . $T/embed.sh; some | vn-embed -m m --precision fp8
+
+# ---- reading, running and writing at once ----
+a failing output ends it while the input is silent | 74 | . $T/embed.sh; mkfifo p; exec 3<>p; some >&3; timeout 20 vn-embed -m m <p >/dev/full
+rows come while the input is silent | 0 | . $T/embed.sh; mkfifo p; exec 3<>p; some >&3; timeout 20 vn-embed -m m --pool mean <p >o & while [ ! -s o ]; do sleep 0.05; done; for i in $(seq 100); do [ $(rows o 2>/dev/null | wc -l) = 7 ] && break; sleep 0.05; done; rows o 2>/dev/null | wc -l | grep -x 7; rc=$?; kill %1; exit $rc
+what is damaged fails after all before it | 65 | . $T/embed.sh; (some; some | head -c 2000) | vn-embed -m m 2>err >o; rc=$?; [ $(rows o 2>/dev/null | wc -l) = 11 ] && exit $rc
 
 # ---- --max-tokens ----
 too long is a status | 0 | . $T/embed.sh; some >t; vn-embed -m m --max-tokens 60 t | rows | cut -f 3,5 | cmp - <(printf 'ok\t3\nok\t30\nempty\t0\nok\t17\ntoo long\t0\nok\t5\ntoo long\t0\n')

@@ -30,7 +30,8 @@ static const struct subject subjects[] = {
 
 static int open_subject(const struct subject *s, struct vn_backend **out,
                         struct vn_error *err) {
-    const struct vn_backend_options o = {s->device, act, s->threads, attention};
+    const struct vn_backend_options o = {.device = s->device, .act = act,
+                                         .threads = s->threads, .attention = attention};
     *out = NULL;
     if (attention == VN_ATTN_STANDARD && !s->device)
         return vn_fail(err, VN_ENODEVICE, "standard attention is the same on all kernels");
@@ -719,7 +720,8 @@ int main(int argc, char **argv) {
         struct vn_error err = {0};
         act = types[k];
         attention = k == 3 ? VN_ATTN_STANDARD : VN_ATTN_FLASH;
-        const struct vn_backend_options o = {"reference", act, 1, attention};
+        const struct vn_backend_options o = {
+            .device = "reference", .act = act, .threads = 1, .attention = attention};
         must(vn_backend_open(&o, &reference, &err), &err);
         for (int i = 0; i < N_SUBJECTS; i++)
             if ((opened[i] = open_subject(&subjects[i], &open_now[i], &err)))
