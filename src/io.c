@@ -160,6 +160,48 @@ int64_t vn_read_full(struct vn_source *s, void *buf, size_t n, struct vn_error *
     return (int64_t)have;
 }
 
+/* A source in front of another, with bytes that were read from that one before. */
+struct peeked_source {
+    struct vn_source base;
+    struct vn_source *inner;
+    uint8_t head[VN_PEEK];
+    size_t n, at;
+};
+
+static int64_t peeked_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
+    struct peeked_source *p = (struct peeked_source *)s;
+    if (p->at == p->n)
+        return p->inner->read(p->inner, buf, n, err);
+    if (n > p->n - p->at)
+        n = p->n - p->at;
+    memcpy(buf, p->head + p->at, n);
+    p->at += n;
+    return (int64_t)n;
+}
+
+static void peeked_close(struct vn_source *s) {
+    vn_source_close(((struct peeked_source *)s)->inner);
+    free(s);
+}
+
+int vn_source_peek(struct vn_source **s, void *head, size_t n, size_t *got,
+                   struct vn_error *err) {
+    struct peeked_source *p = vn_calloc(1, sizeof *p, err);
+    if (!p)
+        return VN_EFAIL;
+    int64_t have = vn_read_full(*s, p->head, n, err);
+    if (have < 0) {
+        free(p);
+        return (int)have;
+    }
+    p->base = (struct vn_source){peeked_read, peeked_close, (*s)->name};
+    p->inner = *s;
+    p->n = *got = (size_t)have;
+    memcpy(head, p->head, p->n);
+    *s = &p->base;
+    return VN_OK;
+}
+
 int vn_read_file(const char *path, size_t max, struct vn_buf *out, struct vn_error *err) {
     enum { STEP = 65536 };
     struct vn_source *s;

@@ -39,6 +39,13 @@ int vn_source_memory(const void *data, size_t n, const char *name, struct vn_sou
 int64_t vn_read_full(struct vn_source *s, void *buf, size_t n, struct vn_error *err)
     VN_NODISCARD;
 
+/* Looks at the first bytes of a source that nothing was read from: copies at most n <=
+ * VN_PEEK of them to head, their number to *got, and puts a source in place of *s that
+ * gives them again. *s stays the caller's, on failure too. */
+#define VN_PEEK 16
+int vn_source_peek(struct vn_source **s, void *head, size_t n, size_t *got,
+                   struct vn_error *err) VN_NODISCARD;
+
 /* Replaces what is in `out` by a whole file of at most `max` bytes; a larger one is VN_EDATA.
  */
 int vn_read_file(const char *path, size_t max, struct vn_buf *out,

@@ -18,9 +18,11 @@ struct vn_reader {
     struct vn_schema schema;
     struct vn_zbody *z;
     struct vn_buf meta, body;
-    int payload, record;          /* columns, or -1 */
+    int payload, record, source_column; /* columns, or -1 */
     uint64_t at, message;         /* byte in the input; where the last message began */
     struct vn_totals all, before; /* of all streams; of those before this one */
+    uint64_t records_before;      /* in other files */
+    uint64_t sources, sources_before; /* so far; before this stream, other files included */
     bool totals_seen, ended;
     int failed; /* status of the failure that ended reading, or VN_OK */
 };
@@ -134,6 +136,15 @@ static int open_stream(struct vn_reader *r, struct vn_error *err) {
     return rc;
 }
 
+/* A column of numbers that count on from stream to stream, or -1. */
+static int number_column(const struct vn_reader *r, const char *name) {
+    const int at = vn_schema_find(&r->schema, name);
+    if (r->schema.kind == VN_KIND_OTHER || /* whose numbers are nobody's to change */
+        (at >= 0 && r->schema.fields[at].level[0].type != VN_UINT64))
+        return -1;
+    return at;
+}
+
 int vn_reader_open(struct vn_source *source, const struct vn_reader_options *opts,
                    struct vn_reader **out, struct vn_error *err) {
     struct vn_reader *r = *out = vn_calloc(1, sizeof *r, err);
@@ -153,10 +164,10 @@ int vn_reader_open(struct vn_source *source, const struct vn_reader_options *opt
         return rc;
     }
     r->payload = vn_arrow_payload(&r->schema);
-    r->record = vn_schema_find(&r->schema, "record");
-    if (r->schema.kind == VN_KIND_OTHER || /* whose numbers are nobody's to change */
-        (r->record >= 0 && r->schema.fields[r->record].level[0].type != VN_UINT64))
-        r->record = -1;
+    r->record = number_column(r, "record");
+    r->source_column = number_column(r, "source");
+    r->records_before = opts ? opts->records : 0;
+    r->sources = r->sources_before = opts ? opts->sources : 0;
     return VN_OK;
 }
 
@@ -185,6 +196,10 @@ const struct vn_schema *vn_reader_schema(const struct vn_reader *r) {
 
 struct vn_totals vn_reader_totals(const struct vn_reader *r) {
     return r->all;
+}
+
+uint64_t vn_reader_sources(const struct vn_reader *r) {
+    return r->sources;
 }
 
 uint64_t vn_reader_bytes(const struct vn_reader *r) {
@@ -232,16 +247,29 @@ static int check_marks(struct vn_reader *r, const struct vn_arrow_message *m,
 }
 
 /* Numbers of a stream that follows others go on where those ended. */
-static int raise_records(struct vn_reader *r, struct vn_batch *b, struct vn_error *err) {
-    uint64_t by = r->before.records;
-    if (r->record < 0 || !by)
-        return VN_OK;
-    uint64_t *record = (uint64_t *)(void *)b->columns[r->record].level[0].values;
-    for (int64_t i = 0; i < b->n_rows; i++)
-        if (__builtin_add_overflow(record[i], by, &record[i]))
-            return vn_fail(err, VN_EDATA, "record number of row %lld is out of range",
+static int raise_numbers(struct vn_batch *b, int column, uint64_t by, const char *what,
+                         struct vn_error *err) {
+    uint64_t *number = (uint64_t *)(void *)b->columns[column].level[0].values;
+    for (int64_t i = 0; by && i < b->n_rows; i++)
+        if (__builtin_add_overflow(number[i], by, &number[i]))
+            return vn_fail(err, VN_EDATA, "%s number of row %lld is out of range", what,
                            (long long)i);
     return VN_OK;
+}
+
+static int count_on(struct vn_reader *r, struct vn_batch *b, struct vn_error *err) {
+    int rc = VN_OK;
+    if (r->record >= 0)
+        rc = raise_numbers(b, r->record, r->records_before + r->before.records, "record",
+                           err);
+    if (rc != VN_OK || r->source_column < 0)
+        return rc;
+    rc = raise_numbers(b, r->source_column, r->sources_before, "source", err);
+    const uint64_t *source = b->columns[r->source_column].level[0].values;
+    for (int64_t i = 0; rc == VN_OK && i < b->n_rows; i++)
+        if (source[i] >= r->sources) /* the largest number there is leaves no room */
+            r->sources = source[i] + (source[i] != UINT64_MAX);
+    return rc;
 }
 
 static int read_batch(struct vn_reader *r, const struct vn_arrow_message *m,
@@ -266,7 +294,7 @@ static int read_batch(struct vn_reader *r, const struct vn_arrow_message *m,
         rc = vn_decode_batch(&r->schema, r->lax, r->max_body, r->z, &in, r->body.data,
                              r->body.len, b, err);
     if (rc == VN_OK)
-        rc = raise_records(r, b, err);
+        rc = count_on(r, b, err);
     if (rc != VN_OK)
         return rc;
     b->number = r->all.batches;
@@ -297,6 +325,7 @@ static int next_stream(struct vn_reader *r, struct vn_error *err) {
     rc = vn_schema_same(&r->schema, &next, err);
     vn_schema_release(&next);
     r->before = r->all;
+    r->sources_before = r->sources;
     r->totals_seen = false;
     return rc == VN_OK ? rc : vn_prefix(err, "another stream follows that does not fit");
 }

@@ -23,6 +23,7 @@ struct vn_reader;
 struct vn_reader_options {
     bool lax;         /* accept a foreign producer's plain Arrow stream */
     int64_t max_body; /* bytes of one body, sent or unpacked; 0: VN_MAX_BODY */
+    uint64_t records, sources; /* that came before, in other files: see vn_reader_next */
 };
 
 /* Takes over the source (closes it, also on failure) and reads the schema. Messages carry
@@ -37,12 +38,15 @@ const struct vn_schema *vn_reader_schema(const struct vn_reader *r);
  * proper end of the stream; negative on damage. Values are checked: offsets in bounds and
  * increasing, UTF-8 valid, null counts true, padding zero, checksums. A second stream of
  * the same schema may follow the first; its column "record" (uint64) is then raised by
- * the records that came before, so that numbers stay unique and contiguous: but for streams
- * of VN_KIND_OTHER, where the name may mean anything. */
+ * the records that came before, and "source" (uint64) by the sources, so that numbers stay
+ * unique and contiguous: but for streams of VN_KIND_OTHER, where the names may mean
+ * anything. */
 int vn_reader_next(struct vn_reader *r, struct vn_batch *b, struct vn_error *err) VN_NODISCARD;
 
 /* What has been read so far, all concatenated streams together. */
 struct vn_totals vn_reader_totals(const struct vn_reader *r);
+/* One more than the largest number in the column "source" so far, those before included. */
+uint64_t vn_reader_sources(const struct vn_reader *r);
 uint64_t vn_reader_bytes(const struct vn_reader *r);   /* of the input, so far */
 const char *vn_reader_name(const struct vn_reader *r); /* of the source, for messages */
 void vn_reader_close(struct vn_reader *r);             /* NULL is legal */

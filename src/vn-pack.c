@@ -7,6 +7,7 @@
 #include "json.h"
 #include "model.h"
 #include "packer.h"
+#include "packrows.h"
 #include "stream.h"
 #include "tok.h"
 #include "tool.h"
@@ -15,8 +16,8 @@
 #define MAX_RECORD_TOKENS ((int64_t)1 << 28) /* one batch carries twice as many */
 
 static const char notes[] =
-    "Input: FASTA or FASTQ, plain, gzip, bgzf or zstd, told apart by their first bytes;\n"
-    "several files are read in order as one. Letters of either case, '*', '-', '.' and\n"
+    "Input: FASTA or FASTQ, plain, gzip, bgzf or zstd, or a records stream, told apart by\n"
+    "their first bytes; several files are read in order as one. Letters of either case, '*', '-', '.' and\n"
     "\"<mask>\" are residues; blanks and blank lines are skipped; lines end in LF or\n"
     "CR LF. Anything else, and input that is cut, is an error (65) that names file,\n"
     "record, line and byte.\n"
@@ -25,32 +26,30 @@ static const char notes[] =
     "record. Status: ok; empty (no residues); truncated (--long truncate: the first\n"
     "--max-length residues); too long (--long refuse: no tokens). A record longer than\n"
     "--max-tokens is kept whole, in a batch of its own. The letter J, and '*', are not\n"
-    "in the vocabulary: they become <unk>, and are counted.";
+    "in the vocabulary: they become <unk>, and are counted. Of a records stream one\n"
+    "column becomes tokens, the sequences of the other kind stay behind, everything else\n"
+    "is carried along; a row whose status is a reason has no tokens and keeps it.";
 
 enum long_mode { KEEP, TRUNCATE, REFUSE };
-enum status { OK, EMPTY, TRUNCATED, TOO_LONG, N_STATUS };
-static const char *const status_text[N_STATUS] = {"ok", "empty", "truncated", "too long"};
-
-enum { COL_ID, COL_RECORD, COL_TOKENS, COL_STATUS, N_COLUMNS };
 
 struct pack {
     struct vn_tool tool;
     /* options */
-    const char *model, *vocab;
+    const char *model, *vocab, *column;
     int64_t max_tokens, window, max_length;
     enum long_mode long_mode;
     /* the work */
     char *model_name;
-    struct vn_schema schema;
+    struct vn_packrows *out; /* NULL before the first input is open */
     struct vn_packer *packer;
     struct vn_writer *writer;
     struct vn_buf tokens;
-    struct vn_builder ids, statuses;
-    struct vn_batch batch;
+    struct vn_batch rows, batch; /* of a records stream; to be sent */
+    uint64_t sources;
     /* what was seen */
     uint64_t records;
     int64_t residues, text_bytes, unknown;
-    int64_t n_status[N_STATUS];
+    int64_t n_status[VN_PACK_STATUSES];
 };
 
 static void check_options(struct pack *p, const char *max_tokens, const char *window,
@@ -72,10 +71,19 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
         vn_tool_usage(t, "--long %s needs --max-length", long_mode);
 }
 
+static int check_model(struct pack *p, struct vn_error *err) {
+    struct vn_model_config config;
+    int rc = vn_tool_refuse_terminal(&p->tool, false, true, err);
+    if (rc == VN_OK && p->model)
+        rc = vn_model_describe(p->model, &config, &p->model_name, err);
+    return rc;
+}
+
 /* ---- the schema ------------------------------------------------------------------ */
 
 /* Our entry in the provenance: what the tokens are, and for which model. */
-static int add_program(struct pack *p, struct vn_error *err) {
+static int add_program(const struct pack *p, struct vn_schema *schema,
+                       struct vn_error *err) {
     static const char *const modes[] = {"keep", "truncate", "refuse"};
     struct vn_buf text = {0};
     char *members = vn_tool_provenance(&p->tool);
@@ -98,32 +106,18 @@ static int add_program(struct pack *p, struct vn_error *err) {
     if (rc == VN_OK)
         rc = vn_buf_append(&text, "", 1, err);
     if (rc == VN_OK)
-        rc = vn_schema_add_program(&p->schema, (const char *)text.data, err);
+        rc = vn_schema_add_program(schema, (const char *)text.data, err);
     vn_buf_release(&text);
     free(members);
     return rc;
 }
 
-static int make_schema(struct pack *p, struct vn_error *err) {
-    static const enum vn_type list[] = {VN_LIST, VN_UINT16};
-    vn_schema_init(&p->schema, VN_KIND_TOKENS);
-    int rc = vn_schema_add_flat(&p->schema, "id", VN_UTF8, err);
+/* Begins the output when the first input is open; `in` is its schema, NULL for FASTA. */
+static int start(struct pack *p, const struct vn_schema *in, struct vn_error *err) {
+    const char *column = p->column ? p->column : "protein";
+    int rc = vn_packrows_new(in, in ? column : NULL, &p->out, err);
     if (rc == VN_OK)
-        rc = vn_schema_add_flat(&p->schema, "record", VN_UINT64, err);
-    if (rc == VN_OK)
-        rc = vn_schema_add(&p->schema, "tokens", list, NULL, 2, false, err);
-    if (rc == VN_OK)
-        rc = vn_schema_add_flat(&p->schema, "status", VN_UTF8, err);
-    return rc == VN_OK ? add_program(p, err) : rc;
-}
-
-static int start(struct pack *p, struct vn_error *err) {
-    struct vn_model_config config;
-    int rc = vn_tool_refuse_terminal(&p->tool, false, true, err);
-    if (rc == VN_OK && p->model)
-        rc = vn_model_describe(p->model, &config, &p->model_name, err);
-    if (rc == VN_OK)
-        rc = make_schema(p, err);
+        rc = add_program(p, vn_packrows_schema(p->out), err);
     if (rc != VN_OK)
         return rc;
     /* 64 batches in the window fill each other's gaps; more would only wait */
@@ -131,66 +125,48 @@ static int start(struct pack *p, struct vn_error *err) {
     if (tokens > 64 << 20)
         tokens = 4 * p->max_tokens > 64 << 20 ? 4 * p->max_tokens : 64 << 20;
     struct vn_packer_options opts = {p->max_tokens, p->window, tokens};
-    vn_builder_init(&p->ids, &p->schema.fields[COL_ID]);
-    vn_builder_init(&p->statuses, &p->schema.fields[COL_STATUS]);
-    rc = vn_batch_set_columns(&p->batch, N_COLUMNS, err);
-    if (rc == VN_OK)
-        rc = vn_packer_new(&opts, &p->packer, err);
+    rc = vn_packer_new(&opts, &p->packer, err);
     struct vn_sink *sink;
     if (rc == VN_OK)
         rc = vn_sink_open(p->tool.output, &sink, err);
-    return rc == VN_OK ? vn_writer_open(sink, &p->schema, &p->writer, err) : rc;
+    if (rc == VN_OK)
+        rc = vn_writer_open(sink, vn_packrows_schema(p->out), &p->writer, err);
+    return rc;
 }
 
 /* ---- the work -------------------------------------------------------------------- */
 
-static int send(struct pack *p, const struct vn_packed *b, struct vn_error *err) {
-    int rc = VN_OK;
-    vn_builder_clear(&p->ids);
-    vn_builder_clear(&p->statuses);
-    for (int64_t i = 0; rc == VN_OK && i < b->n; i++) {
-        const char *text = status_text[b->status[i]];
-        rc = vn_builder_add_bytes(&p->ids, b->id[i], (size_t)b->id_len[i], err);
-        if (rc == VN_OK)
-            rc = vn_builder_add_bytes(&p->statuses, text, strlen(text), err);
-    }
-    if (rc != VN_OK)
-        return rc;
-    struct vn_column *c = p->batch.columns;
-    vn_builder_view(&p->ids, &c[COL_ID]);
-    vn_builder_view(&p->statuses, &c[COL_STATUS]);
-    c[COL_RECORD].level[0] = (struct vn_array){.length = b->n, .values = b->record};
-    c[COL_TOKENS].level[0] = (struct vn_array){.length = b->n, .offsets = b->cu_seqlens};
-    c[COL_TOKENS].level[1] =
-        (struct vn_array){.length = b->cu_seqlens[b->n], .values = b->tokens};
-    p->batch.n_rows = b->n;
-    return vn_writer_put(p->writer, &p->batch, err);
-}
-
 static int send_full(struct pack *p, bool flush, struct vn_error *err) {
     struct vn_packed b;
     int rc;
-    while ((rc = vn_packer_take(p->packer, flush, &b, err)) > 0)
-        if ((rc = send(p, &b, err)) != VN_OK)
+    while ((rc = vn_packer_take(p->packer, flush, &b, err)) > 0) {
+        rc = vn_packrows_batch(p->out, &b, &p->batch, err);
+        if (rc == VN_OK)
+            rc = vn_writer_put(p->writer, &p->batch, err);
+        if (rc != VN_OK)
             return rc;
+    }
     return rc;
 }
 
+/* A record without a sequence (NULL) is a row of a records stream that says why. */
 static int add_record(struct pack *p, const struct vn_record *r, struct vn_error *err) {
-    int64_t length = vn_tok_esm2_length(r->seq, r->seq_len), n = 0;
+    int64_t length = r->seq ? vn_tok_esm2_length(r->seq, r->seq_len) : 0, n = 0;
     size_t most = SIZE_MAX;
     bool is_long = p->max_length && length > p->max_length;
-    enum status status = OK;
-    if (length == 0) {
-        status = EMPTY;
+    enum vn_pack_status status = VN_PACK_OK;
+    if (!r->seq) {
+        status = VN_PACK_AS_IT_CAME;
+    } else if (length == 0) {
+        status = VN_PACK_EMPTY;
     } else if (is_long && p->long_mode == TRUNCATE) {
-        status = TRUNCATED;
+        status = VN_PACK_TRUNCATED;
         most = (size_t)p->max_length;
     } else if ((is_long && p->long_mode == REFUSE) || length > MAX_RECORD_TOKENS - 2) {
-        status = TOO_LONG;
+        status = VN_PACK_TOO_LONG;
     }
     p->tokens.len = 0;
-    if (status == OK || status == TRUNCATED)
+    if (status == VN_PACK_OK || status == VN_PACK_TRUNCATED)
         n = vn_tok_esm2(r->seq, r->seq_len, most, &p->tokens, &p->unknown, err);
     if (n < 0)
         return (int)n;
@@ -203,24 +179,81 @@ static int add_record(struct pack *p, const struct vn_record *r, struct vn_error
     return rc;
 }
 
-static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
-    struct vn_source *source;
+static int pack_fastx(struct pack *p, struct vn_source *source, struct vn_error *err) {
     struct vn_fastx *in;
-    struct vn_record record;
+    struct vn_record r;
     uint64_t before = p->records;
-    int rc = vn_source_open(path, &source, err);
-    if (rc == VN_OK)
-        rc = vn_fastx_open(source, &in, err);
+    int rc = vn_fastx_open(source, &in, err);
     if (rc != VN_OK)
         return rc;
-    while ((rc = vn_fastx_next(in, &record, err)) > 0)
-        if ((rc = add_record(p, &record, err)) != VN_OK)
-            break;
+    if (p->column)
+        rc = vn_fail(err, VN_EINCOMPAT,
+                     "'%s' is no stream: it does not have the column '%s'",
+                     vn_fastx_name(in), p->column);
+    if (rc == VN_OK && p->out && vn_packrows_input(p->out))
+        rc = vn_fail(err, VN_EINCOMPAT, "'%s' is no stream, the files before it are",
+                     vn_fastx_name(in));
+    if (rc == VN_OK && !p->writer)
+        rc = start(p, NULL, err);
+    while (rc == VN_OK && (rc = vn_fastx_next(in, &r, err)) > 0)
+        rc = add_record(p, &r, err);
     if (rc == VN_OK && p->records == before)
         vn_tool_note(&p->tool, "'%s' has no records", vn_fastx_name(in));
     p->text_bytes += vn_fastx_bytes(in);
     vn_fastx_close(in);
     return rc;
+}
+
+static int pack_rows(struct pack *p, struct vn_error *err) {
+    int rc = VN_OK;
+    for (int64_t i = 0; rc == VN_OK && i < p->rows.n_rows; i++) {
+        struct vn_record r;
+        rc = vn_packrows_take(p->out, &p->rows, i, &r, err);
+        if (rc == VN_OK && (rc = add_record(p, &r, err)) == VN_EDATA)
+            vn_prefix(err, "record %" PRIu64, r.number);
+    }
+    return rc;
+}
+
+static int pack_stream(struct pack *p, struct vn_source *source, struct vn_error *err) {
+    const struct vn_reader_options opts = {.records = p->records, .sources = p->sources};
+    struct vn_reader *in;
+    int rc = vn_reader_open(source, &opts, &in, err);
+    if (rc != VN_OK)
+        return rc;
+    if (!p->writer)
+        rc = start(p, vn_reader_schema(in), err);
+    else if (vn_packrows_input(p->out))
+        rc = vn_schema_same(vn_packrows_input(p->out), vn_reader_schema(in), err);
+    else
+        rc = vn_fail(err, VN_EINCOMPAT, "is a stream, the files before it are not");
+    if (rc != VN_OK && rc != VN_EWRITE)
+        vn_prefix(err, "'%s'", vn_reader_name(in));
+    while (rc == VN_OK && (rc = vn_reader_next(in, &p->rows, err)) > 0)
+        if ((rc = pack_rows(p, err)) == VN_EDATA)
+            vn_prefix(err, "'%s'", vn_reader_name(in));
+    p->sources = vn_reader_sources(in);
+    p->text_bytes += (int64_t)vn_reader_bytes(in);
+    vn_reader_close(in);
+    return rc;
+}
+
+static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
+    struct vn_source *source;
+    uint8_t head[4];
+    size_t n = 0;
+    int rc = vn_source_open(path, &source, err);
+    if (rc != VN_OK)
+        return rc;
+    rc = vn_source_peek(&source, head, sizeof head, &n, err);
+    if (rc != VN_OK) {
+        vn_source_close(source);
+        return rc;
+    }
+    /* how every Arrow stream begins; no text does */
+    return n == sizeof head && !memcmp(head, "\xff\xff\xff\xff", n)
+               ? pack_stream(p, source, err)
+               : pack_fastx(p, source, err);
 }
 
 /* ---- the end --------------------------------------------------------------------- */
@@ -232,30 +265,43 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
     if (p->unknown)
         vn_tool_warn(t, "letters that have no token, sent as <unk>: %" PRId64,
                      p->unknown);
-    if (p->n_status[TRUNCATED])
+    if (p->n_status[VN_PACK_TRUNCATED])
         vn_tool_warn(t, "records cut to %" PRId64 " residues: %" PRId64, p->max_length,
-                     p->n_status[TRUNCATED]);
-    if (p->n_status[TOO_LONG])
+                     p->n_status[VN_PACK_TRUNCATED]);
+    if (p->n_status[VN_PACK_TOO_LONG])
         vn_tool_warn(t, "records too long, sent without tokens: %" PRId64,
-                     p->n_status[TOO_LONG]);
+                     p->n_status[VN_PACK_TOO_LONG]);
     vn_packer_fill(p->packer, &sent, &budget);
+    char others[64] = "";
+    if (vn_packrows_input(p->out))
+        snprintf(others, sizeof others, ", %" PRId64 " without a sequence",
+                 p->n_status[VN_PACK_AS_IT_CAME]);
     vn_tool_note(
         t,
         "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64
         " batches filled to %.2f %%; %" PRId64 " unknown letters, %" PRId64
-        " truncated, %" PRId64 " too long, %" PRId64 " empty; %.2f s, %.0f MB/s, "
+        " truncated, %" PRId64 " too long, %" PRId64 " empty%s; %.2f s, %.0f MB/s, "
         "peak %.0f MiB",
         totals->records, p->residues, totals->tokens, totals->batches,
         budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
-        p->n_status[TRUNCATED], p->n_status[TOO_LONG], p->n_status[EMPTY], seconds,
+        p->n_status[VN_PACK_TRUNCATED], p->n_status[VN_PACK_TOO_LONG], p->n_status[VN_PACK_EMPTY], others, seconds,
         (double)p->text_bytes / 1e6 / seconds, vn_tool_peak_mib());
+}
+
+static void release(struct pack *p) {
+    vn_packer_free(p->packer);
+    vn_packrows_free(p->out);
+    vn_batch_release(&p->rows);
+    vn_batch_release(&p->batch);
+    vn_buf_release(&p->tokens);
+    free(p->model_name);
 }
 
 int main(int argc, char **argv) {
     struct pack p = {
         .tool = {.name = "vn-pack",
                  .usage = "-m MODEL | --vocab esm2 [OPTION...] [FILE...]",
-                 .summary = "Turn FASTA or FASTQ into packed batches of tokens.",
+                 .summary = "Turn sequences into packed batches of tokens.",
                  .notes = notes,
                  .max_files = -1,
                  .has_output = true}};
@@ -268,6 +314,8 @@ int main(int argc, char **argv) {
          "make tokens for this model: a directory, or a name in $VN_MODELS", "MODEL"},
         {"vocab", 0, POPT_ARG_STRING, &p.vocab, 0, "make tokens of this vocabulary: esm2",
          "NAME"},
+        {"column", 0, POPT_ARG_STRING, &p.column, 0,
+         "of a records stream: the sequences to take (default: protein)", "NAME"},
         {"max-tokens", 0, POPT_ARG_STRING, &max_tokens, 0,
          "tokens in a batch, <cls> and <eos> included", "N"},
         {"window", 0, POPT_ARG_STRING, &window, 0,
@@ -280,7 +328,7 @@ int main(int argc, char **argv) {
     vn_tool_begin(t, argc, argv, options);
     check_options(&p, max_tokens, window, max_length, mode);
 
-    int rc = start(&p, &err);
+    int rc = check_model(&p, &err);
     for (int i = 0; rc == VN_OK && (i < t->n_files || i == 0); i++)
         rc = pack_file(&p, t->files[i], &err);
     if (rc == VN_OK)
@@ -294,12 +342,6 @@ int main(int argc, char **argv) {
     }
     if (rc == VN_OK)
         summarize(&p, &totals);
-    vn_packer_free(p.packer);
-    vn_builder_release(&p.ids);
-    vn_builder_release(&p.statuses);
-    vn_batch_release(&p.batch);
-    vn_buf_release(&p.tokens);
-    vn_schema_release(&p.schema);
-    free(p.model_name);
+    release(&p);
     return vn_tool_finish(t, rc, &err);
 }

@@ -47,6 +47,7 @@ make_fixture() {
     vn-pool -o vectors.vn embeddings.vn
     vn-classify -m head -o calls.tsv vectors.vn
     vn-classify -m head --format stream -o scores.vn vectors.vn
+    records "$((${1:-60} / 3))" batch=8 >records.vn
     set +e
 }
 
@@ -60,3 +61,28 @@ failures=0
 # For tests of vn-classify alone: a head for vectors of 8, and made-up streams of those.
 make_head() { "$B/tests/mkmodel" --head --input 8 "$@" head; }
 vectors() { "$B/tests/mkvectors" "$@"; }
+
+# A records stream like vn-orf's: $1 reads of up to 3 chunks with up to 6 frames, some
+# chunks without one; protein and nucleotide of a row have lengths of their own. The rest
+# are arguments of mkrecords.
+make_rows() { # number of reads
+    awk -v n="$1" 'BEGIN {
+        srand(7); OFS = "\t"; aa = "LAGVSERTIDPKQNFYMHWC"; split("F1 F2 F3 R1 R2 R3", name, " ")
+        for (s = 0; s < n; s++) for (c = 1; c <= 1 + int(rand() * 3); c++) {
+            k = 0
+            for (f = 1; f <= 6; f++) {
+                if (rand() < 0.6) continue
+                k++; p = d = ""
+                for (i = int(rand() * 60) + 1; i; i--) p = p substr(aa, 1 + int(rand() * 20), 1)
+                for (i = int(rand() * 150) + 1; i; i--) d = d substr("ACGT", 1 + int(rand() * 4), 1)
+                print "read" s "_chunk_" c name[f], p, d, s, c, f < 4 ? f : 3 - f, 400 * c - 400, 400 * c + 100, "ok"
+            }
+            if (!k) print "read" s "_chunk_" c, "", "", s, c, 0, 400 * c - 400, 400 * c + 100, "no open frame"
+        }
+    }'
+}
+records() { # number of reads, arguments
+    local n=$1
+    shift
+    make_rows "$n" | "$B/tests/mkrecords" "$@"
+}

@@ -7,8 +7,8 @@ level() { # of a file of src/, by its name
     case $1 in
     vn.h | err.* | mem.* | num.h | io.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.*) echo 1 ;;
     tool.*) echo 9 ;;
-    arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | reader.c | writer.c | order.* | npy.* ) echo 2 ;;
-    fastx.* | inflate.* | codon.* | orf.* | tok* | packer.*) echo 3 ;;
+    arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | rowstore.* | reader.c | writer.c | order.* | npy.* ) echo 2 ;;
+    fastx.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
     json.* | scorer.* | safetensors*.* | model.* | head.* | pickle*.* | ptfile.* | import*.*) echo 4 ;;
     backend.* | pool.* | cpu*) echo 5 ;;
     engine.* | fleet.* | embedder.* | pooler.* | profile.* | esm2.* | dnabert.*) echo 6 ;;

@@ -27,6 +27,7 @@ orf|vn-orf --chunk 100|dna.fa|20|640
 orf protein|vn-orf --chunk 100 --to protein|dna.fa|20|640
 pack|vn-pack -m model --window 500 --max-tokens 4096|many.fa|20|640
 pack gz|vn-pack -m model --window 500 --max-tokens 4096|many.fa.gz|20|640
+pack records|vn-pack -m model --window 500 --max-tokens 4096|records.vn|20|640
 embed|vn-embed -m model --device cpu --precision fp32|tokens.vn|20|640
 embed pooled|vn-embed -m model --device cpu --precision fp32 --pool mean|tokens.vn|20|640
 pool|vn-pool|embeddings.vn|20|640

@@ -59,3 +59,24 @@ max-length-beyond-a-batch | 2 | printf '>a\nMK\n' | vn-pack --vocab esm2 --max-l
 temporary-name-is-not-followed | 0 | printf '>a\nMK\n' >x.fa; echo precious >victim; (for i in 0 1 2 3; do ln -s victim out.$BASHPID.$i.tmp; done; exec vn-pack --vocab esm2 x.fa -o out); grep -q precious victim && vn-view --check out >/dev/null
 output-of-no-name | 2 | printf '>a\nMK\n' | vn-pack --vocab esm2 -o ''
 output-keeps-mode-and-link | 0 | printf '>a\nMK\n' >x.fa; echo old >real; chmod 600 real; ln -s real link; umask 022; vn-pack --vocab esm2 x.fa -o link; [ -L link ] && [ "$(stat -c %a real)" = 600 ] && vn-view --check real >/dev/null && ! ls *.tmp 2>/dev/null
+
+# ---- records streams
+records-equal-fasta | 0 | . $T/fixture.sh; make_rows 200 | grep -v 'no open' >r; cut -f 1,2 r | sed 's/^/>/; s/\t/\n/' >x.fa; for w in 7 100 16384; do vn-pack --vocab esm2 --window $w --max-tokens 500 x.fa | $B/tests/tokens >want; $B/tests/mkrecords batch=37 <r | vn-pack --vocab esm2 --window $w --max-tokens 500 | $B/tests/tokens | cmp - want || exit 1; done
+records-column | 0 | . $T/fixture.sh; make_rows 50 >r; $B/tests/mkrecords <r >r.vn; vn-pack --vocab esm2 --column nucleotide r.vn | $B/tests/tokens | cut -f 3,6 | sort >a; awk -F '\t' '{ s = $3; gsub(/./, "&", s); print $1 "\t" s }' r | sort >b; cut -f 1 a | cmp - <(cut -f 1 b)
+records-default-is-protein | 0 | . $T/fixture.sh; records 50 >r.vn; cmp <(vn-pack --no-provenance --vocab esm2 r.vn) <(vn-pack --no-provenance --vocab esm2 --column protein <r.vn)
+records-carry-everything-but-sequences | 0 | . $T/fixture.sh; make_rows 300 >r; $B/tests/mkrecords batch=50 <r | vn-pack --vocab esm2 --window 90 --max-tokens 300 >t; vn-view --header t | grep -q nucleotide && exit 1; vn-view --check t && vn-view --to tsv --columns record,id,source,chunk,frame,start,end,status t | tail -n +2 | sort -n | cut -f 2- | cmp - <(cut -f 1,4- r)
+records-without-a-result | 0 | printf '%s\n' 'a	MKT	ACG	0	1	1	0	3	ok' 'b	MK	AC	0	1	2	0	3	no open frame' 'c	.	AC	0	1	2	0	3	ok' 'd		AC	0	1	2	0	3	ok' 'e	MK	AC	0	1	2	0	3	.' 'f	.	AC	0	1	2	0	3	.' 'g	MKTV	AC	0	1	2	0	3	truncated' 'h	.	AC	0	1	2	0	3	too bad' | $B/tests/mkrecords | vn-pack --vocab esm2 | $B/tests/tokens | sort -n -k 2
+records-without-status | 0 | . $T/fixture.sh; make_rows 9 | cut -f 1-8 | grep -v -P '\t0\t\d+\t\d+$' | $B/tests/mkrecords skip=status | vn-pack --vocab esm2 >t && vn-view --check t && [ "$(vn-view --to tsv --columns status t | sort | uniq -c | awk '{print $2}' | tr '\n' ' ')" = 'ok status ' ]
+records-several-files | 0 | . $T/fixture.sh; make_rows 40 >r; $B/tests/mkrecords <r >1; (cat 1 1) | vn-pack --vocab esm2 --no-provenance >want; vn-pack --vocab esm2 --no-provenance 1 1 | cmp - want && [ "$(vn-view --to tsv --columns source want | sort -n | tail -1)" = 79 ] && vn-view --to tsv --columns record want | tail -n +2 | sort -n | cmp - <(seq 0 $((2 * $(wc -l <r) - 1)))
+records-do-not-begin-at-0 | 65 | . $T/fixture.sh; records 9 first=1 | vn-pack --vocab esm2 2>e; rc=$?; grep -q 'record 1 comes where 0 was expected' e && exit $rc
+records-bad-letter | 65 | printf 'a	MKT	A	0	1	1	0	3	ok\nb	M5	A	0	1	1	0	3	ok\n' | $B/tests/mkrecords | vn-pack --vocab esm2 2>e; rc=$?; grep -q "'standard input': record 1: byte 0x35 at offset 1 is no residue" e && exit $rc
+records-of-another-kind | 76 | . $T/fixture.sh; records 9 kind=tokens | vn-pack --vocab esm2
+records-missing-column | 76 | . $T/fixture.sh; records 9 skip=protein | vn-pack --vocab esm2 2>e; rc=$?; grep -q "without the column 'protein'" e && exit $rc
+records-column-not-text | 76 | . $T/fixture.sh; records 9 | vn-pack --vocab esm2 --column chunk
+records-column-no-sequence | 76 | . $T/fixture.sh; records 9 | vn-pack --vocab esm2 --column id
+column-of-fasta | 76 | printf '>a\nMKT\n' | vn-pack --vocab esm2 --column protein 2>e; rc=$?; grep -q "is no stream" e && exit $rc
+fasta-after-records | 76 | . $T/fixture.sh; records 9 >r.vn; printf '>a\nMKT\n' >x.fa; vn-pack --vocab esm2 r.vn x.fa
+records-after-fasta | 76 | . $T/fixture.sh; records 9 >r.vn; printf '>a\nMKT\n' >x.fa; vn-pack --vocab esm2 x.fa r.vn
+records-of-another-schema | 76 | . $T/fixture.sh; records 9 >r.vn; records 9 skip=nucleotide >s.vn; vn-pack --vocab esm2 r.vn s.vn
+records-cut | 65 | . $T/fixture.sh; records 50 | head -c -9 | vn-pack --vocab esm2
+records-verbose | 0 | . $T/fixture.sh; make_rows 50 >r; $B/tests/mkrecords <r | vn-pack -v --vocab esm2 2>e >/dev/null; n=$(grep -c 'no open' r); [ $n -gt 0 ] && grep -q " $n without a sequence;" e

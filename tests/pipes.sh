@@ -15,6 +15,7 @@ orf|vn-orf --chunk 100|dna.fa
 orf protein|vn-orf --chunk 100 --to protein|dna.fa.gz
 pack|vn-pack -m model|reads.fa
 pack gz|vn-pack -m model|reads.fa.gz
+pack records|vn-pack -m model --window 50|records.vn
 embed|vn-embed -m model --device cpu --precision fp32|tokens.vn
 embed pooled|vn-embed -m model --device cpu --precision fp32 --pool mean|tokens.vn
 pool|vn-pool|embeddings.vn
@@ -123,7 +124,9 @@ input() {
     done
     [ -z "$bad" ]
     say $? "$name: cut input${bad:+ # at$bad}"
-    case $input in *.vn)
+    case $name:$input in
+    pack*) ;; # no text is a text without records
+    *.vn)
         "$@" </dev/null >out/x 2>err
         expect 65 "$name: empty input" $? ;;
     esac

@@ -31,6 +31,7 @@ while IFS='|' read -r name command <&3; do
 done 3<<END
 orf|vn-orf dna.fa
 pack|vn-pack -m model reads.fa
+pack records|vn-pack -m model records.vn
 embed|$embed tokens.vn
 embed pooled|$embed --pool mean tokens.vn
 pool|vn-pool embeddings.vn
