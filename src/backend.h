@@ -16,7 +16,8 @@
  * rotary_embedding.py): every tensor operation of PyTorch ends in a rounding to half, sums
  * inside one are f32. The x of all operations is f32 still, but holds values of half; what
  * changes is written in cpu_standard.c, which is the specification. rope tables then hold
- * values of half as well, of angles in half: see rope_fill of engine.c.
+ * values of half as well, of angles in half: see rope_fill of engine.c. It is ESM-2's: there
+ * is no ALiBi, no second copy of norm's output, no VN_EPI_GLU and no matrix without bias.
  *
  * Batch invariance. A row's result may not depend on how many rows there are, on its
  * position, on the other rows, or on the number of threads. t_ops checks it, bit for bit.
@@ -48,7 +49,9 @@ struct vn_matrix; /* a weight matrix and its bias, in the layout the device like
 enum vn_epilogue {
     VN_EPI_BIAS,     /* y = x W' + b                     y: act type  */
     VN_EPI_GELU,     /* y = gelu_erf(x W' + b)           y: act type  */
-    VN_EPI_RESIDUAL  /* y = y + (x W' + b)               y: f32       */
+    VN_EPI_RESIDUAL, /* y = y + (x W' + b)               y: f32       */
+    VN_EPI_GLU       /* y = gelu_erf(g[:, :n_out / 2]) * g[:, n_out / 2:], g = x W' + b;
+                        y [T, n_out / 2]: act type */
 };
 
 /* A packed batch as the operations see it: both copies hold the same numbers. */
@@ -78,6 +81,7 @@ struct vn_norm_args {
     enum vn_dtype y_type;       /* act or VN_F32 */
     int64_t n_tok, d;
     float eps;
+    void *also;                 /* [T, D] act type: y once more, rounded; or NULL; not x, y */
 };
 
 /* linear: y = epilogue(x W' + b). */
@@ -87,18 +91,21 @@ struct vn_linear_args {
     void *y;                   /* [T, n_out] */
     int64_t n_tok;
     enum vn_epilogue epilogue;
+    void *wide;                /* VN_EPI_GLU: [T, n_out] act type, scratch memory; not x, y */
 };
 
 /* attn: for every sequence and head, out = softmax(s q k') v with s = d_head^-1/2.
  * With rope: q and k are rotated first, rotate-half layout, position p counted from the
  * sequence's first token: out_i = x_i cos - x_{i+K/2} sin, out_{i+K/2} = x_{i+K/2} cos +
- * x_i sin with the angle p * inv_freq[i]. Angles, sin, cos, softmax in f32. */
+ * x_i sin with the angle p * inv_freq[i]. Angles, sin, cos, softmax in f32.
+ * With alibi: the score of query i and key j of head h is s q k' - alibi[h] |i - j|. */
 struct vn_attn_args {
     const void *qkv;       /* [T, 3, H, K] act type */
     void *out;             /* [T, H, K] act type; not qkv */
     const float *rope_cos; /* [>= max_len, K / 2] f32, or NULL for none */
     const float *rope_sin;
     int n_heads, d_head;   /* K in 16, 24, 32, 64, 128 */
+    const float *alibi;    /* [H] f32 slopes, or NULL for none */
 };
 
 /* pool: vn_pool_rows of every sequence; zeros for an empty one. */
@@ -111,7 +118,7 @@ struct vn_pool_args {
 
 struct vn_matrix_spec {
     const void *weight[3];  /* host: n_parts blocks [n_out / n_parts, n_in] stacked */
-    const void *bias[3];    /* host: n_parts blocks [n_out / n_parts] */
+    const void *bias[3];    /* host: n_parts blocks [n_out / n_parts]; all NULL: no bias */
     enum vn_dtype type;     /* of weights and biases: VN_F32, VN_F16 or VN_BF16 */
     int n_parts;            /* 1, or 3 for q, k, v */
     int64_t n_out, n_in;

@@ -59,7 +59,7 @@ static void norm_item(void *ctx, int worker, int64_t item) {
     const struct job *j = ctx;
     const struct vn_norm_args *a = j->args;
     int64_t t0 = item * NORM_ROWS, t1 = t0 + NORM_ROWS;
-    j->c->k->norm(a, t0, t1 < a->n_tok ? t1 : a->n_tok);
+    j->c->k->norm(a, j->c->ref.base.act, t0, t1 < a->n_tok ? t1 : a->n_tok);
 }
 
 static int cpu_norm(struct vn_backend *b, const struct vn_norm_args *a,
@@ -149,6 +149,7 @@ static void attn_item(void *ctx, int worker, int64_t item) {
         .rope_cos = a->rope_cos ? rope : NULL,
         .rope_sin = a->rope_cos ? rope + (size_t)a->d_head / 2 * j->rope_stride : NULL,
         .rope_stride = (int64_t)j->rope_stride,
+        .slope = a->alibi ? a->alibi[head] : 0,
         .act = act,
         .scratch = (float *)(void *)j->c->work[worker].data,
     };

@@ -72,6 +72,7 @@ struct vn_cpu_head {
     const float *rope_cos,
         *rope_sin; /* [K / 2, rope_stride], position fastest; or NULL */
     int64_t rope_stride;
+    float slope; /* of ALiBi; 0: none */
     enum vn_dtype act;
     float *scratch; /* attn_scratch(n, K) floats, 64-byte aligned */
 };
@@ -80,13 +81,15 @@ struct vn_cpu_head {
 struct vn_cpu_kernels {
     const char *name;
     int gemm_cols; /* columns of a packed weight panel */
-    void (*norm)(const struct vn_norm_args *a, int64_t t0, int64_t t1);
+    void (*norm)(const struct vn_norm_args *a, enum vn_dtype act, int64_t t0, int64_t t1);
     void (*scale)(const float *x, float k, float *y, int64_t n); /* y = k x */
     void (*attn)(const struct vn_cpu_head *h);
     size_t (*attn_scratch)(int64_t n, int d_head); /* floats */
     bool (*finite)(const float *x, int64_t n);     /* all of them */
     void (*convert)(const float *x, void *y, enum vn_dtype type, int64_t n);
     void (*gelu)(const float *x, void *y, enum vn_dtype type, int64_t n);
+    /* y [rows, n] = gelu(x[:, :n]) * x[:, n:], x [rows, 2 n] */
+    void (*glu)(const float *x, void *y, enum vn_dtype type, int64_t rows, int64_t n);
     /* y [VN_CPU_ROWS, n_out] f32 = x [VN_CPU_ROWS, n_in] f32 times packed panels plus
      * bias */
     void (*gemm)(const float *x, const void *panels, enum vn_dtype type,

@@ -155,12 +155,17 @@ static dnnl_status_t make_attr(enum vn_epilogue epilogue, dnnl_primitive_attr_t 
     return s;
 }
 
+/* The residual stream is; what is gated afterwards is not rounded on the way. */
+static bool result_is_f32(enum vn_epilogue e) {
+    return e == VN_EPI_RESIDUAL || e == VN_EPI_GLU;
+}
+
 /* The product of a block, with the weights in whatever layout suits it. */
 static dnnl_status_t describe(const struct vn_matrix *m, dnnl_data_type_t act,
                               dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
                               dnnl_primitive_desc_t *pd) {
     dnnl_memory_desc_t d[4];
-    dnnl_data_type_t out = m->epilogue == VN_EPI_RESIDUAL ? dnnl_f32 : act;
+    dnnl_data_type_t out = result_is_f32(m->epilogue) ? dnnl_f32 : act;
     const dnnl_dims_t dx = {VN_CPU_ROWS, m->n_in}, dw = {m->n_in, m->n_out},
                       db = {1, m->n_out}, dy = {VN_CPU_ROWS, m->n_out};
     memset(d, 0, sizeof d);
@@ -335,9 +340,17 @@ static int dnnl_op_matrix_new(struct vn_backend *b, const struct vn_matrix_spec 
 struct job {
     struct vn_cpu *c;
     const struct vn_linear_args *a;
-    size_t x_row, y_row; /* bytes */
+    size_t x_row, y_row; /* bytes of a row of the product's operand and result */
+    bool glu;            /* the result is scratch memory */
     int failed;          /* atomic: a status of oneDNN */
 };
+
+static void glu(const struct job *j, const float *x, int64_t t0, int64_t rows) {
+    enum vn_dtype act = j->c->ref.base.act;
+    int64_t n = j->a->w->n_out / 2;
+    void *y = (char *)j->a->y + (size_t)(t0 * n) * vn_dtype_size(act);
+    j->c->k->glu(x, y, act, rows, n);
+}
 
 static void linear_item(void *ctx, int worker, int64_t item) {
     struct job *j = ctx;
@@ -345,7 +358,7 @@ static void linear_item(void *ctx, int worker, int64_t item) {
     const struct vn_matrix *m = j->a->w;
     int64_t t0 = item * VN_CPU_ROWS, rows = j->a->n_tok - t0;
     char *x = (char *)(uintptr_t)j->a->x + (size_t)t0 * j->x_row;
-    char *y = (char *)j->a->y + (size_t)t0 * j->y_row;
+    char *y = j->glu ? NULL : (char *)j->a->y + (size_t)t0 * j->y_row;
     uint8_t *pad = j->c->work[worker].data, *px = pad + m->scratchpad;
     uint8_t *py = px + VN_CPU_ROWS * j->x_row;
     dnnl_exec_arg_t *args = m->args[worker];
@@ -355,19 +368,23 @@ static void linear_item(void *ctx, int worker, int64_t item) {
     if (tail) {
         memcpy(px, x, (size_t)rows * j->x_row);
         memset(px + (size_t)rows * j->x_row, 0, (size_t)(VN_CPU_ROWS - rows) * j->x_row);
+    }
+    if (tail && !j->glu) {
         memcpy(py, y, (size_t)rows * j->y_row);
         memset(py + (size_t)rows * j->y_row, 0, (size_t)(VN_CPU_ROWS - rows) * j->y_row);
     }
     dnnl_status_t s =
         dnnl_memory_set_data_handle(args[SRC].memory, tail ? (void *)px : x);
     if (s == dnnl_success)
-        s = dnnl_memory_set_data_handle(args[DST].memory, tail ? (void *)py : y);
+        s = dnnl_memory_set_data_handle(args[DST].memory, tail || j->glu ? (void *)py : y);
     if (s == dnnl_success)
         s = dnnl_memory_set_data_handle(args[SCRATCHPAD].memory, pad);
     if (s == dnnl_success)
         s = dnnl_primitive_execute(m->primitive, d->streams[worker], N_ARGS, args);
     if (s != dnnl_success)
         __atomic_store_n(&j->failed, (int)s, __ATOMIC_RELAXED);
+    else if (j->glu)
+        glu(j, (const float *)(const void *)py, t0, tail ? rows : VN_CPU_ROWS);
     else if (tail)
         memcpy(y, py, (size_t)rows * j->y_row);
 }
@@ -376,8 +393,8 @@ static int dnnl_op_linear(struct vn_backend *b, const struct vn_linear_args *a,
                           struct vn_error *err) {
     struct vn_cpu *c = (struct vn_cpu *)b;
     const struct vn_matrix *m = a->w;
-    bool f32 = a->epilogue == VN_EPI_RESIDUAL;
-    struct job j = {.c = c, .a = a};
+    bool f32 = result_is_f32(a->epilogue);
+    struct job j = {.c = c, .a = a, .glu = a->epilogue == VN_EPI_GLU};
     if (a->epilogue != m->epilogue)
         return vn_fail(err, VN_EINTERNAL, "matrix made for epilogue %d, called with %d",
                        (int)m->epilogue, (int)a->epilogue);

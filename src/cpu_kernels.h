@@ -10,7 +10,7 @@
 
 /* ---- rows ------------------------------------------------------------------------ */
 
-INLINE void norm_row(const struct vn_norm_args *a, int64_t t) {
+INLINE void norm_row(const struct vn_norm_args *a, enum vn_dtype act, int64_t t) {
     const float *x = a->x + t * a->d;
     int64_t d = a->d;
     vf sum = {0}, sq = {0};
@@ -29,12 +29,14 @@ INLINE void norm_row(const struct vn_norm_args *a, int64_t t) {
         y = v_fma(y, v_load_act(a->gamma, VN_F32, j, n),
                   v_load_act(a->beta, VN_F32, j, n));
         v_store_act(a->y, a->y_type, t * d + j, n, y);
+        if (a->also)
+            v_store_act(a->also, act, t * d + j, n, y);
     }
 }
 
-static void k_norm(const struct vn_norm_args *a, int64_t t0, int64_t t1) {
+static void k_norm(const struct vn_norm_args *a, enum vn_dtype act, int64_t t0, int64_t t1) {
     for (int64_t t = t0; t < t1; t++)
-        norm_row(a, t);
+        norm_row(a, act, t);
 }
 
 static void k_scale(const float *x, float k, float *y, int64_t n) {
@@ -58,6 +60,14 @@ static void k_convert(const float *x, void *y, enum vn_dtype type, int64_t n) {
 static void k_gelu(const float *x, void *y, enum vn_dtype type, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES)
         v_store_act(y, type, i, n - i, v_gelu(v_load_act(x, VN_F32, i, n - i)));
+}
+
+static void k_glu(const float *x, void *y, enum vn_dtype type, int64_t rows, int64_t n) {
+    for (int64_t r = 0; r < rows; r++, x += 2 * n)
+        for (int64_t i = 0; i < n; i += LANES)
+            v_store_act(y, type, r * n + i, n - i,
+                        v_gelu(v_load_act(x, VN_F32, i, n - i)) *
+                            v_load_act(x + n, VN_F32, i, n - i));
 }
 
 /* ---- attention ------------------------------------------------------------------- */
@@ -155,6 +165,21 @@ INLINE void scores(const struct vn_cpu_head *h, const float *q, const float *k,
                        nv);
 }
 
+/* Takes slope |i - j| from the scores of queries i from q0 on, with all keys j. */
+static void add_alibi(const struct vn_cpu_head *h, int64_t q0, float *s, int nv) {
+    const vf slope = v_set1((float)(-1.4426950408889634 * h->slope));
+    for (int v = 0; v < nv; v++) {
+        vf query;
+        for (int i = 0; i < LANES; i++)
+            query[i] = (float)(q0 + v * LANES + i);
+        for (int64_t j = 0; j < h->n; j++) {
+            float *at = s + (j * nv + v) * LANES;
+            vf distance = (vf)((vu)(query - (float)j) & 0x7fffffffu);
+            v_store(at, v_fma(slope, distance, v_load(at)));
+        }
+    }
+}
+
 /* Turns scores into exponentials of their distance to the query's largest; inverse [nv] =
  * 1 / their sums. */
 INLINE void softmax(int64_t n, float *s, vf *inverse, const int nv) {
@@ -208,6 +233,8 @@ INLINE void attn_block(const struct vn_cpu_head *h, const struct attn_scratch *m
                        int64_t q0, const int nv) {
     vf inverse[WIDE];
     scores(h, m->q + q0, m->k, m->np, m->s, nv);
+    if (h->slope != 0)
+        add_alibi(h, q0, m->s, nv);
     softmax(h->n, m->s, inverse, nv);
     for (int c = 0; c < h->d_head; c += ROWS)
         outer_products(m->v + c, h->d_head, m->s, nv * LANES, h->n, inverse,
@@ -292,7 +319,7 @@ static void k_gemm(const float *x, const void *panels, enum vn_dtype type,
     { \
         .name = (set), .gemm_cols = COLS, .norm = k_norm, .scale = k_scale, \
         .attn = k_attn, .attn_scratch = k_attn_scratch, .finite = k_finite, \
-        .convert = k_convert, .gelu = k_gelu, .gemm = k_gemm \
+        .convert = k_convert, .gelu = k_gelu, .glu = k_glu, .gemm = k_gemm \
     }
 
 #endif

@@ -74,10 +74,16 @@ struct job {
     const struct vn_linear_args *a;
 };
 
-static void epilogue(const struct job *j, const float *sums, int64_t at, int64_t n) {
+/* Rows from t0 on. */
+static void epilogue(const struct job *j, const float *sums, int64_t t0, int64_t rows) {
     enum vn_dtype act = j->c->ref.base.act;
+    bool glu = j->a->epilogue == VN_EPI_GLU;
+    int64_t width = glu ? j->a->w->n_out / 2 : j->a->w->n_out;
+    int64_t at = t0 * width, n = rows * width;
     void *y = (char *)j->a->y + (size_t)at * vn_dtype_size(act);
-    if (j->a->epilogue == VN_EPI_GELU) {
+    if (glu) {
+        j->c->k->glu(sums, y, act, rows, width);
+    } else if (j->a->epilogue == VN_EPI_GELU) {
         j->c->k->gelu(sums, y, act, n);
     } else if (j->a->epilogue == VN_EPI_BIAS) {
         j->c->k->convert(sums, y, act, n);
@@ -100,7 +106,7 @@ static void linear_item(void *ctx, int worker, int64_t item) {
     memset(x + rows * m->n_in, 0, (size_t)((VN_CPU_ROWS - rows) * m->n_in) * sizeof *x);
     j->c->k->gemm(x, m->panels.data, act, (const float *)(const void *)m->bias.data, y,
                   m->n_in, m->n_out);
-    epilogue(j, y, t0 * m->n_out, rows * m->n_out);
+    epilogue(j, y, t0, rows);
 }
 
 static int own_linear(struct vn_backend *b, const struct vn_linear_args *a,

@@ -112,7 +112,6 @@ static int ref_embed(struct vn_backend *be, const struct vn_seqs *s,
 
 static int ref_norm(struct vn_backend *be, const struct vn_norm_args *a,
                     struct vn_error *err) {
-    (void)be;
     (void)err;
     for (int64_t t = 0; t < a->n_tok; t++) {
         const float *x = a->x + t * a->d;
@@ -127,6 +126,8 @@ static int ref_norm(struct vn_backend *be, const struct vn_norm_args *a,
         for (int64_t j = 0; j < a->d; j++) {
             double y = (x[j] - mean) * scale * a->gamma[j] + a->beta[j];
             vn_cpu_store(a->y, a->y_type, t * a->d + j, (float)y);
+            if (a->also)
+                vn_cpu_store(a->also, be->act, t * a->d + j, (float)y);
         }
     }
     return VN_OK;
@@ -144,7 +145,8 @@ void vn_cpu_weight_row(const struct vn_matrix_spec *s, enum vn_dtype act, int64_
 
 float vn_cpu_bias(const struct vn_matrix_spec *s, int64_t r) {
     int64_t rows = s->n_out / s->n_parts;
-    return vn_cpu_load(s->bias[r / rows], s->type, r % rows);
+    const void *part = s->bias[r / rows];
+    return part ? vn_cpu_load(part, s->type, r % rows) : 0;
 }
 
 static void ref_matrix_free(struct vn_backend *b, struct vn_matrix *m) {
@@ -182,20 +184,33 @@ static int ref_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
     return VN_OK;
 }
 
+/* Column o of x W' + b of row t. */
+static double ref_product(const struct vn_linear_args *a, enum vn_dtype act, int64_t t,
+                          int64_t o) {
+    const struct vn_matrix *m = a->w;
+    const float *w = m->weight + o * m->n_in;
+    double y = 0;
+    for (int64_t j = 0; j < m->n_in; j++)
+        y += (double)vn_cpu_load(a->x, act, t * m->n_in + j) * w[j];
+    return y + m->bias[o];
+}
+
+static double ref_gelu(double x) {
+    return 0.5 * x * (1 + erf(x * sqrt(0.5)));
+}
+
 static int ref_linear(struct vn_backend *b, const struct vn_linear_args *a,
                       struct vn_error *err) {
     (void)err;
-    const struct vn_matrix *m = a->w;
+    const int64_t n = a->epilogue == VN_EPI_GLU ? a->w->n_out / 2 : a->w->n_out;
     for (int64_t t = 0; t < a->n_tok; t++) {
-        for (int64_t o = 0; o < m->n_out; o++) {
-            const float *w = m->weight + o * m->n_in;
-            int64_t i = t * m->n_out + o;
-            double y = 0;
-            for (int64_t j = 0; j < m->n_in; j++)
-                y += (double)vn_cpu_load(a->x, b->act, t * m->n_in + j) * w[j];
-            y += m->bias[o];
+        for (int64_t o = 0; o < n; o++) {
+            int64_t i = t * n + o;
+            double y = ref_product(a, b->act, t, o);
             if (a->epilogue == VN_EPI_GELU)
-                y = 0.5 * y * (1 + erf(y * sqrt(0.5)));
+                y = ref_gelu(y);
+            if (a->epilogue == VN_EPI_GLU)
+                y = ref_gelu(y) * ref_product(a, b->act, t, n + o);
             if (a->epilogue == VN_EPI_RESIDUAL)
                 ((float *)a->y)[i] = (float)(y + ((const float *)a->y)[i]);
             else
@@ -237,6 +252,8 @@ static void ref_attn_head(const struct vn_attn_args *a, enum vn_dtype act, int64
             for (int c = 0; c < a->d_head; c++)
                 dot += q[c] * k[j * a->d_head + c];
             p[j] = dot / sqrt(a->d_head);
+            if (a->alibi)
+                p[j] -= a->alibi[head] * (double)llabs(i - j);
             max = p[j] > max ? p[j] : max;
         }
         for (int64_t j = 0; j < n; j++) {

@@ -167,7 +167,8 @@ static int s_linear(struct vn_backend *b, const struct vn_linear_args *a,
     float *x = (float *)(void *)s->x.data, *y = (float *)(void *)s->y.data;
     for (int64_t i = 0; i < n_x; i++)
         x[i] = vn_cpu_load(a->x, VN_F16, i);
-    const struct vn_linear_args product = {x, m->inner, y, a->n_tok, VN_EPI_BIAS};
+    const struct vn_linear_args product = {
+        .x = x, .w = m->inner, .y = y, .n_tok = a->n_tok, .epilogue = VN_EPI_BIAS};
     rc = s->inner->ops.linear(s->inner, &product, err);
     for (int64_t i = 0; i < n_y && rc == VN_OK; i++) {
         double v = h(y[i]);

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "esm2.h"
 #include "mem.h"
+#include "net.h"
 #include "num.h"
 
 /* A slice is what runs at once. It is large enough to fill the matrix products and small
@@ -25,10 +25,11 @@ struct slot {
 
 struct vn_engine {
     struct vn_model_config config;
-    const float *inv_freq; /* [K / 2], the model's */
+    const float *inv_freq; /* [K / 2], the model's; NULL: no rotary positions */
     struct vn_engine_options opts;
     struct vn_backend *b;
-    struct vn_esm2 *esm2;
+    const struct vn_net_ops *family;
+    struct vn_net *net;
     size_t row_bytes; /* of a row of the output */
     int64_t max_tokens, slice_tokens;
 
@@ -37,7 +38,7 @@ struct vn_engine {
     int32_t *cu;      /* [slice_tokens + 1] */
     uint8_t *bad;     /* [slice_tokens] */
     void *out;        /* pooled: [slice_tokens, D] f32; else [max_tokens, D] f16, or none */
-    void *scratch;    /* for vn_esm2_forward */
+    void *scratch;    /* for family->forward */
 
     float *rope_cos, *rope_sin; /* [rope_len, K / 2] on the device */
     struct vn_buf rope_host;    /* [2, rope_len, K / 2] */
@@ -76,7 +77,7 @@ static int arena_new(struct vn_engine *e, struct vn_error *err) {
     bool pooled = e->opts.pool != VN_POOL_NONE;
     bool converted = !pooled && e->opts.out_type != VN_F32;
     size_t total = 0, tokens, cu, bad, out, scratch;
-    size_t per_token = vn_esm2_scratch(&e->config, e->b->act);
+    size_t per_token = e->family->scratch(&e->config, e->b->act);
     if (!reserve(&total, e->max_tokens, sizeof(uint16_t), &tokens) ||
         !reserve(&total, e->slice_tokens + 1, sizeof(int32_t), &cu) ||
         !reserve(&total, e->slice_tokens, 1, &bad) ||
@@ -101,7 +102,7 @@ static int arena_new(struct vn_engine *e, struct vn_error *err) {
 }
 
 static int64_t slice_tokens(const struct vn_engine *e) {
-    int64_t n = (int64_t)(SLICE_BYTES / vn_esm2_scratch(&e->config, e->b->act));
+    int64_t n = (int64_t)(SLICE_BYTES / e->family->scratch(&e->config, e->b->act));
     n = n < SLICE_TOKENS_MIN ? SLICE_TOKENS_MIN : n > SLICE_TOKENS_MAX ? SLICE_TOKENS_MAX : n;
     n = e->b->slice_tokens ? e->b->slice_tokens : n;
     return n < e->max_tokens ? n : e->max_tokens;
@@ -117,6 +118,7 @@ int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
     }
     int rc;
     e->config = model->config;
+    e->family = vn_net_of(model->config.family);
     e->inv_freq = model->inv_freq;
     e->opts = *opts;
     e->b = backend;
@@ -129,7 +131,7 @@ int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
         rc = vn_fail(err, VN_EUSAGE, "layer %d: model '%s' has layers 0 to %d", opts->layer,
                      model->name, e->config.n_layers);
     else
-        rc = vn_esm2_new(model, backend, opts->layer, &e->esm2, err);
+        rc = e->family->create(model, backend, opts->layer, &e->net, err);
     if (rc == VN_OK)
         rc = arena_new(e, err);
     if (rc < 0) {
@@ -143,7 +145,7 @@ int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
 void vn_engine_close(struct vn_engine *e) {
     if (!e)
         return;
-    vn_esm2_free(e->esm2, e->b);
+    e->family->free(e->net, e->b);
     if (e->arena)
         e->b->ops.release(e->b, e->arena);
     if (e->rope_cos)
@@ -188,7 +190,7 @@ static int rope_fill(struct vn_engine *e, int64_t len, size_t bytes, struct vn_e
 static int rope_grow(struct vn_engine *e, int64_t n, int slot, struct vn_error *err) {
     struct vn_backend *b = e->b;
     int64_t len = e->rope_len ? e->rope_len : ROPE_TOKENS_MIN;
-    if (n <= e->rope_len)
+    if (!e->inv_freq || n <= e->rope_len)
         return VN_OK;
     while (len < n)
         len *= 2;
@@ -295,9 +297,9 @@ static int queue_slice(struct vn_engine *e, struct slot *s, int64_t from, int64_
                             (size_t)seqs.n_tok * sizeof(uint16_t), err);
     if (rc == VN_OK)
         rc = b->ops.copy_in(b, e->cu, cu, (size_t)(seqs.n_seq + 1) * sizeof(int32_t), err);
+    const struct vn_net_input in = {&seqs, e->tokens, e->rope_cos, e->rope_sin};
     if (rc == VN_OK)
-        rc = vn_esm2_forward(e->esm2, b, &seqs, e->tokens, e->rope_cos, e->rope_sin,
-                             e->opts.layer, e->scratch, &x, err);
+        rc = e->family->forward(e->net, b, &in, e->opts.layer, e->scratch, &x, err);
     if (rc == VN_OK)
         rc = b->ops.finite(b, &seqs, x, e->config.d_model, e->bad, err);
     if (rc == VN_OK)

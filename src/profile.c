@@ -303,7 +303,8 @@ static int p_embed(struct vn_backend *b, const struct vn_seqs *s, const struct v
 }
 
 static int p_norm(struct vn_backend *b, const struct vn_norm_args *a, struct vn_error *err) {
-    double bytes = (double)(a->n_tok * a->d) * (double)(4 + vn_dtype_size(a->y_type));
+    size_t also = a->also ? vn_dtype_size(b->act) : 0;
+    double bytes = (double)(a->n_tok * a->d) * (double)(4 + vn_dtype_size(a->y_type) + also);
     int rc = begin(self(b), err);
     if (rc == VN_OK)
         rc = inner(b)->ops.norm(inner(b), a, err);
@@ -335,8 +336,10 @@ static int p_linear(struct vn_backend *b, const struct vn_linear_args *a,
     struct matrix m = shape_of(p, a->w);
     double t = (double)a->n_tok, size = (double)vn_dtype_size(b->act);
     double n_out = (double)m.n_out, n_in = (double)m.n_in;
-    double bytes = size * (t * n_in + n_out * n_in) +
-                   t * n_out * (a->epilogue == VN_EPI_RESIDUAL ? 8 : size);
+    double stored = a->epilogue == VN_EPI_RESIDUAL ? 8
+                    : a->epilogue == VN_EPI_GLU    ? size / 2
+                                                   : size;
+    double bytes = size * (t * n_in + n_out * n_in) + t * n_out * stored;
     return end(p,
                (struct record){.kind = kind_of(p, "linear", m.n_out, m.n_in),
                                .flop = 2 * t * n_out * n_in,

@@ -168,25 +168,34 @@ static bool run_embed(struct vn_backend *b, const struct layout *l,
     return clean & dend(b, dx, out) & batch_end(b, &s);
 }
 
+/* also [n, d], or NULL: not asked for */
 static bool run_norm(struct vn_backend *b, const float *x, const float *gamma,
                      const float *beta, int64_t n, int64_t d, enum vn_dtype type,
-                     bool in_place, float *out) {
+                     bool in_place, float *out, float *also) {
     struct vn_error err;
     struct dbuf dx = dnew(b, x, (size_t)(n * d) * sizeof *x);
     struct dbuf dg = dnew(b, gamma, (size_t)d * sizeof *gamma);
     struct dbuf db = dnew(b, beta, (size_t)d * sizeof *beta);
     struct dbuf dy = dnew(b, NULL, (size_t)(n * d) * vn_dtype_size(type));
-    const struct vn_norm_args a = {
-        dptr(&dx), dptr(&dg), dptr(&db), in_place ? dptr(&dx) : dptr(&dy),
-        type,      n,         d,         1e-5f};
+    struct dbuf da = dnew(b, NULL, (size_t)(n * d) * vn_dtype_size(b->act));
+    const struct vn_norm_args a = {.x = dptr(&dx),
+                                   .gamma = dptr(&dg),
+                                   .beta = dptr(&db),
+                                   .y = in_place ? dptr(&dx) : dptr(&dy),
+                                   .y_type = type,
+                                   .n_tok = n,
+                                   .d = d,
+                                   .eps = 1e-5f,
+                                   .also = also ? dptr(&da) : NULL};
     must(b->ops.norm(b, &a, &err), &err);
     bool clean = dend(b, dg, NULL) & dend(b, db, NULL);
+    clean &= also ? dend_act(b, da, b->act, also) : dend(b, da, NULL);
     return clean & dend_act(b, in_place ? dx : dy, type, out) &
            dend(b, in_place ? dy : dx, NULL);
 }
 
 struct weights {
-    float *weight, *bias; /* [n_out, n_in], [n_out] */
+    float *weight, *bias; /* [n_out, n_in]; [n_out], or NULL */
     int64_t n_out, n_in;
     int n_parts;
     enum vn_dtype type;
@@ -206,7 +215,8 @@ static struct vn_matrix *make_matrix(struct vn_backend *b, const struct weights 
     for (int i = 0; i < w->n_parts; i++) {
         s.weight[i] = parts[i] =
             to_type(w->weight + i * rows * w->n_in, w->type, rows * w->n_in);
-        s.bias[i] = parts[3 + i] = to_type(w->bias + i * rows, w->type, rows);
+        if (w->bias)
+            s.bias[i] = parts[3 + i] = to_type(w->bias + i * rows, w->type, rows);
     }
     must(b->ops.matrix_new(b, &s, &m, &err), &err);
     for (int i = 0; i < 6; i++)
@@ -214,18 +224,32 @@ static struct vn_matrix *make_matrix(struct vn_backend *b, const struct weights 
     return m;
 }
 
-/* y [n, n_out] is read too: the residual. */
+/* Columns of y. */
+static int64_t out_width(const struct weights *w) {
+    return w->epilogue == VN_EPI_GLU ? w->n_out / 2 : w->n_out;
+}
+
+/* y [n, out_width] is read too: the residual. */
 static bool run_linear(struct vn_backend *b, const struct vn_matrix *m,
                        const struct weights *w, const float *x, int64_t n, float *y) {
     struct vn_error err;
     enum vn_dtype type = w->epilogue == VN_EPI_RESIDUAL ? VN_F32 : b->act;
     struct dbuf dx = dnew_act(b, x, b->act, n * w->n_in);
-    struct dbuf dy = dnew_act(b, y, type, n * w->n_out);
-    const struct vn_linear_args a = {dptr(&dx), m, dptr(&dy), n, w->epilogue};
+    struct dbuf dy = dnew_act(b, y, type, n * out_width(w));
+    bool glu = w->epilogue == VN_EPI_GLU;
+    struct dbuf wide = dnew(b, NULL, glu ? (size_t)(n * w->n_out) * vn_dtype_size(type) : 0);
+    const struct vn_linear_args a = {.x = dptr(&dx),
+                                     .w = m,
+                                     .y = dptr(&dy),
+                                     .n_tok = n,
+                                     .epilogue = w->epilogue,
+                                     .wide = glu ? dptr(&wide) : NULL};
     must(b->ops.linear(b, &a, &err), &err);
-    bool clean = dend(b, dx, NULL);
+    bool clean = dend(b, dx, NULL) & dend(b, wide, NULL);
     return clean & dend_act(b, dy, type, y);
 }
+
+#define ALIBI -1 /* in place of theta: no rope, and slopes of 2^-1, 2^-2.5, 2^-4, ... */
 
 /* qkv [T, 3, H, K]; theta 0: no rope. out [T, H, K] */
 static bool run_attn(struct vn_backend *b, const struct layout *l, const float *qkv,
@@ -236,8 +260,11 @@ static bool run_attn(struct vn_backend *b, const struct layout *l, const float *
     int64_t n = s.seqs.n_tok, half = k / 2, rows = s.seqs.max_len ? s.seqs.max_len : 1;
     float *c = need((size_t)(rows * half), sizeof *c),
           *sn = need((size_t)(rows * half), 4);
+    float slopes[MAX_SEQ];
+    for (int h = 0; h < heads; h++)
+        slopes[h] = (float)pow(2, -1 - 1.5 * h);
     for (int64_t i = 0; i < rows * half; i++) {
-        double angle = (double)(i / half) * pow(theta, -2.0 * (double)(i % half) / k);
+        double angle = (double)(i / half) * pow(fabs(theta), -2.0 * (double)(i % half) / k);
         c[i] = (float)cos(angle);
         sn[i] = (float)sin(angle);
     }
@@ -245,16 +272,19 @@ static bool run_attn(struct vn_backend *b, const struct layout *l, const float *
     struct dbuf dout = dnew(b, NULL, (size_t)(n * heads * k) * vn_dtype_size(b->act));
     struct dbuf dc = dnew(b, c, (size_t)(rows * half) * sizeof *c);
     struct dbuf ds = dnew(b, sn, (size_t)(rows * half) * sizeof *sn);
-    const struct vn_attn_args a = {dptr(&dq),
-                                   dptr(&dout),
-                                   theta != 0 ? dptr(&dc) : NULL,
-                                   theta != 0 ? dptr(&ds) : NULL,
-                                   heads,
-                                   k};
+    struct dbuf dl = dnew(b, slopes, (size_t)heads * sizeof *slopes);
+    const struct vn_attn_args a = {.qkv = dptr(&dq),
+                                   .out = dptr(&dout),
+                                   .rope_cos = theta > 0 ? dptr(&dc) : NULL,
+                                   .rope_sin = theta > 0 ? dptr(&ds) : NULL,
+                                   .n_heads = heads,
+                                   .d_head = k,
+                                   .alibi = theta < 0 ? dptr(&dl) : NULL};
     must(b->ops.attn(b, &s.seqs, &a, &err), &err);
     free(c);
     free(sn);
-    bool clean = dend(b, dq, NULL) & dend(b, dc, NULL) & dend(b, ds, NULL);
+    bool clean = dend(b, dq, NULL) & dend(b, dc, NULL) & dend(b, ds, NULL) &
+                 dend(b, dl, NULL);
     return clean & dend_act(b, dout, b->act, out) & batch_end(b, &s);
 }
 

@@ -45,6 +45,11 @@ static int open_subject(const struct subject *s, struct vn_backend **out,
 static struct vn_backend *reference, *open_now[N_SUBJECTS];
 static char why[N_SUBJECTS][256]; /* why a subject is not open */
 
+/* What standard attention has not got: ALiBi, gates, products without bias. */
+static bool esm2_only(void) {
+    return attention == VN_ATTN_STANDARD;
+}
+
 static const char *act_name(void) {
     return attention == VN_ATTN_STANDARD ? "standard"
            : act == VN_F32               ? "f32"
@@ -193,20 +198,28 @@ static void norm(void) {
         int64_t n = rows[k / 6], d = widths[k % 6];
         float *x = rnd_array(n * d, 3), *gamma = rnd_array(d, 2), *beta = rnd_array(d, 1);
         float *want = need((size_t)(n * d), 4), *is = need((size_t)(n * d), 4);
+        float *want_also = need((size_t)(n * d), 4), *is_also = need((size_t)(n * d), 4);
         for (int64_t j = 0; j < n * d; j++)
             x[j] += 2; /* a mean that is not zero */
-        for (int kind = 0; kind < 3; kind++) {
-            enum vn_dtype type = kind == 2 ? act : VN_F32;
-            run_norm(reference, x, gamma, beta, n, d, type, false, want);
+        for (int kind = 0; kind < (esm2_only() ? 3 : 6); kind++) { /* the same with also */
+            enum vn_dtype type = kind % 3 == 2 ? act : VN_F32;
+            const char *where = kind % 3 == 1 ? "in place" : "out of place";
+            bool two = kind >= 3;
+            run_norm(reference, x, gamma, beta, n, d, type, false, want,
+                     two ? want_also : NULL);
             FOR_EACH(i) {
-                bool ok =
-                    run_norm(open_now[i], x, gamma, beta, n, d, type, kind == 1, is);
-                compare(i, kind == 1 ? "in place" : "out of place", ok, is, want, n, d,
+                bool ok = run_norm(open_now[i], x, gamma, beta, n, d, type, kind % 3 == 1,
+                                   is, two ? is_also : NULL);
+                compare(i, where, ok, is, want, n, d,
                         type == act ? by_type(5e-7, 1e-3, 1e-4)
                                     : by_type(5e-7, 5e-7, 5e-7));
+                if (two)
+                    compare(i, "also", ok, is_also, want_also, n, d,
+                            by_type(5e-7, 1e-3, 1e-4));
             }
         }
         free(x), free(gamma), free(beta), free(want), free(is);
+        free(want_also), free(is_also);
     }
     verdicts("norm");
 }
@@ -239,12 +252,16 @@ static void linear(void) {
         {64, 1280, 320, 1, VN_F16}, {129, 320, 1280, 1, VN_F32},
         {3, 1, 1, 1, VN_F32},       {100, 640, 2560, 1, VN_F32},
     };
-    for (int k = 0; k < (int)(sizeof cases / sizeof *cases) * 3; k++) {
-        int64_t n = cases[k / 3].n_tok, n_out = cases[k / 3].n_out,
-                n_in = cases[k / 3].n_in;
-        enum vn_epilogue e = (enum vn_epilogue)(k % 3);
-        struct weights w =
-            make_weights(n_out, n_in, cases[k / 3].n_parts, cases[k / 3].type, e);
+    for (int k = 0; k < (int)(sizeof cases / sizeof *cases) * 8; k++) {
+        int64_t n = cases[k / 8].n_tok, n_out = cases[k / 8].n_out,
+                n_in = cases[k / 8].n_in;
+        enum vn_epilogue e = (enum vn_epilogue)(k % 4);
+        if (esm2_only() && (k % 8 >= 4 || e == VN_EPI_GLU))
+            continue;
+        struct weights w = make_weights(e == VN_EPI_GLU ? 2 * n_out : n_out, n_in,
+                                        cases[k / 8].n_parts, cases[k / 8].type, e);
+        if (k % 8 >= 4)
+            free(w.bias), w.bias = NULL;
         float *x = rnd_array(n * n_in, 1), *y = rnd_array(n * n_out, 1);
         float *want = need((size_t)(n * n_out), 4), *is = need((size_t)(n * n_out), 4);
         struct vn_matrix *m = make_matrix(reference, &w);
@@ -253,14 +270,15 @@ static void linear(void) {
         reference->ops.matrix_free(reference, m);
         FOR_EACH(i) {
             char where[96];
-            snprintf(where, sizeof where, "%lld x %lld x %lld, epilogue %d", (long long)n,
-                     (long long)n_out, (long long)n_in, (int)e);
+            snprintf(where, sizeof where, "%lld x %lld x %lld, epilogue %d%s", (long long)n,
+                     (long long)n_out, (long long)n_in, (int)e, w.bias ? "" : ", no bias");
             m = make_matrix(open_now[i], &w);
             memcpy(is, y, (size_t)(n * n_out) * 4);
             bool ok = run_linear(open_now[i], m, &w, x, n, is);
             compare(i, where, ok, is, want, n, n_out,
-                    e == VN_EPI_RESIDUAL ? by_type(1e-6, 1e-5, 1e-5)
-                                         : by_type(1e-6, 1e-3, 1e-4) * more_on_gpu(i, 5));
+                    e == VN_EPI_RESIDUAL ? by_type(1.5e-6, 1e-5, 1e-5)
+                    : e == VN_EPI_GLU    ? by_type(2e-6, 2e-3, 2e-4) * more_on_gpu(i, 5)
+                                         : by_type(1.5e-6, 1e-3, 1e-4) * more_on_gpu(i, 5));
             open_now[i]->ops.matrix_free(open_now[i], m);
         }
         free(x), free(y), free(want), free(is), free_weights(&w);
@@ -269,17 +287,19 @@ static void linear(void) {
 }
 
 static void attn_case(const struct layout *l, int heads, int k, float theta, float size) {
+    if (esm2_only() && theta < 0)
+        return;
     int64_t n = layout_tokens(l), d = (int64_t)heads * k;
     float *qkv = rnd_array(n * 3 * d, size);
     float *want = need((size_t)(n * d), 4), *is = need((size_t)(n * d), 4);
     run_attn(reference, l, qkv, heads, k, theta, want);
     FOR_EACH(i) {
         char where[200];
-        snprintf(where, sizeof where, "%d heads of %d, lengths %s", heads, k,
-                 layout_name(l));
+        snprintf(where, sizeof where, "%d heads of %d%s, lengths %s", heads, k,
+                 theta < 0 ? ", alibi" : "", layout_name(l));
         bool ok = run_attn(open_now[i], l, qkv, heads, k, theta, is);
         compare(i, where, ok, is, want, n, d,
-                by_type(1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
+                by_type(size > 2 ? 2.5e-6 : 1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
     }
     free(qkv), free(want), free(is);
 }
@@ -289,10 +309,13 @@ static void attn(void) {
         for (int l = 0; l < N_LAYOUTS; l++) {
             attn_case(&layouts[l], 1 + (l + k) % 3, sizes[k], l % 2 ? 10000 : 0, 1);
             attn_case(&layouts[l], 1, sizes[k], 10000, 6); /* peaked: scores far apart */
+            attn_case(&layouts[l], 1 + (l + k) % 7, sizes[k], ALIBI, 1 + 5 * (l % 2));
         }
         attn_case(&long_layouts[0], 1, sizes[k], 10000, 2);
+        attn_case(&long_layouts[0], 3, sizes[k], ALIBI, 2);
     }
     attn_case(&long_layouts[1], 1, 16, 10000, 1);
+    attn_case(&long_layouts[1], 2, 16, ALIBI, 1);
     verdicts("attn");
 }
 
@@ -384,10 +407,13 @@ static void linear_invariance(void) {
     const int64_t sizes[][2] = {
         {960, 320}, {320, 1280}, {37, 19}, {1280, 320}, {640, 640}};
     const int64_t total = 200, at[] = {0, 1, 62, 63, 64, 65, 127, 199};
-    for (int k = 0; k < 15; k++) {
-        int64_t n_out = sizes[k / 3][0], n_in = sizes[k / 3][1];
+    for (int k = 0; k < 20; k++) {
+        int64_t n_out = sizes[k / 4][0], n_in = sizes[k / 4][1];
+        enum vn_epilogue e = (enum vn_epilogue)(k % 4);
+        if (esm2_only() && e == VN_EPI_GLU)
+            continue;
         struct weights w =
-            make_weights(n_out, n_in, 1, VN_F32, (enum vn_epilogue)(k % 3));
+            make_weights(e == VN_EPI_GLU ? 2 * n_out : n_out, n_in, 1, VN_F32, e);
         float *x = rnd_array(total * n_in, 1), *y = rnd_array(total * n_out, 1);
         float *all = need((size_t)(total * n_out), 4),
               *some = need((size_t)(total * n_out), 4);
@@ -415,20 +441,21 @@ static void linear_invariance(void) {
 static void attn_invariance(void) {
     const struct layout *l = &layouts[N_LAYOUTS - 1];
     const int sizes[] = {16, 24, 32, 64, 128};
-    for (int k = 0; k < 5; k++) {
-        int heads = 2;
+    for (int kind = 0; kind < (esm2_only() ? 5 : 10); kind++) {
+        const int heads = 2, k = kind % 5;
+        const float theta = kind < 5 ? 10000 : ALIBI;
         int64_t n = layout_tokens(l), d = heads * sizes[k];
         float *qkv = rnd_array(n * 3 * d, 1), *all = need((size_t)(n * d), 4);
         float *some = need((size_t)(n * d), 4), *longer = rnd_array(400 * 3 * d, 1);
         float *sink = need((size_t)(400 * d), 4);
         FOR_EACH(i) {
             int64_t t = 0;
-            run_attn(open_now[i], l, qkv, heads, sizes[k], 10000, all);
+            run_attn(open_now[i], l, qkv, heads, sizes[k], theta, all);
             for (int s = 0; s < l->n_seq; t += l->len[s++]) {
                 const struct layout one = {1, {l->len[s]}}, big = {1, {400}};
                 if (s == 3) /* scratch memory grows and is used by someone else */
-                    run_attn(open_now[i], &big, longer, heads, sizes[k], 10000, sink);
-                run_attn(open_now[i], &one, qkv + t * 3 * d, heads, sizes[k], 10000,
+                    run_attn(open_now[i], &big, longer, heads, sizes[k], theta, sink);
+                run_attn(open_now[i], &one, qkv + t * 3 * d, heads, sizes[k], theta,
                          some);
                 equal(i, "a sequence depends on its neighbours", "attn", some,
                       all + t * d, (size_t)(l->len[s] * d) * 4);
@@ -444,9 +471,9 @@ static void norm_invariance(void) {
     float *x = rnd_array(n * d, 1), *g = rnd_array(d, 1), *b = rnd_array(d, 1);
     float *all = need((size_t)(n * d), 4), *some = need((size_t)(n * d), 4);
     FOR_EACH(i) {
-        run_norm(open_now[i], x, g, b, n, d, act, false, all);
+        run_norm(open_now[i], x, g, b, n, d, act, false, all, NULL);
         for (int64_t t = 0; t < n; t++) {
-            run_norm(open_now[i], x + t * d, g, b, 1, d, act, false, some);
+            run_norm(open_now[i], x + t * d, g, b, 1, d, act, false, some, NULL);
             equal(i, "a row depends on the batch", "norm", some, all + t * d,
                   (size_t)d * 4);
         }
@@ -458,8 +485,9 @@ static void norm_invariance(void) {
 /* A NaN comes out where it went in, and nowhere else. */
 static void nan_stays(void) {
     const int64_t n = 100, d = 320, at = 70;
-    for (int e = 0; e < 3; e++) {
-        struct weights w = make_weights(d, d, 1, VN_F32, (enum vn_epilogue)e);
+    for (int e = 0; e < (esm2_only() ? 3 : 4); e++) {
+        struct weights w = make_weights(e == VN_EPI_GLU ? 2 * d : d, d, 1, VN_F32,
+                                        (enum vn_epilogue)e);
         float *x = rnd_array(n * d, 1), *y = rnd_array(n * d, 1);
         float *clean = need((size_t)(n * d), 4), *dirty = need((size_t)(n * d), 4);
         FOR_EACH(i) {
@@ -611,7 +639,13 @@ static void perf_linear(const char *subject, const char *what, int64_t n, int64_
     struct dbuf dx = dnew_act(timed, x, act, n * n_in);
     float *zero = need((size_t)(n * n_out), sizeof *zero);
     struct dbuf dy = dnew(timed, zero, (size_t)(n * n_out) * 4);
-    struct vn_linear_args a = {dptr(&dx), m, dptr(&dy), n, e};
+    struct dbuf wide = dnew(timed, NULL, e == VN_EPI_GLU ? (size_t)(n * n_out) * 4 : 0);
+    struct vn_linear_args a = {.x = dptr(&dx),
+                               .w = m,
+                               .y = dptr(&dy),
+                               .n_tok = n,
+                               .epilogue = e,
+                               .wide = dptr(&wide)};
     double t = fastest(time_linear, &a), flop = 2.0 * (double)n * (double)(n_out * n_in);
     printf("%-13s %-4s %-9s %5lld x %5lld x %5lld  %8.1f GFLOP/s %9.1f us\n", subject,
            act_name(), what, (long long)n, (long long)n_out, (long long)n_in,
@@ -634,7 +668,7 @@ static void perf_attn(const char *subject, int64_t len, int64_t n_seq, int heads
                 dr = dnew(timed, rope, (size_t)(len * k) * 4);
     struct dbuf dout = dnew(timed, NULL, (size_t)(n * d) * 4);
     struct attn_run r = {&s.seqs,
-                         {dptr(&dq), dptr(&dout), dptr(&dr), dptr(&dr), heads, k}};
+                         {dptr(&dq), dptr(&dout), dptr(&dr), dptr(&dr), heads, k, NULL}};
     double t = fastest(time_attn, &r), flop = 4.0 * (double)(n * len) * (double)d;
     printf("%-13s %-4s attn      %3lld of %4lld, %2d x %3d    %8.1f GFLOP/s %9.1f us\n",
            subject, act_name(), (long long)n_seq, (long long)len, heads, k,
@@ -650,8 +684,14 @@ static void perf_norm(const char *subject, int64_t n, int64_t d) {
     float *x = rnd_array(n * d, 1);
     struct dbuf dx = dnew(timed, x, (size_t)(n * d) * 4);
     struct dbuf dy = dnew(timed, NULL, (size_t)(n * d) * 4);
-    struct vn_norm_args a = {dptr(&dx), dptr(&dx), dptr(&dx), dptr(&dy),
-                             act,       n,         d,         1e-5f};
+    struct vn_norm_args a = {.x = dptr(&dx),
+                             .gamma = dptr(&dx),
+                             .beta = dptr(&dx),
+                             .y = dptr(&dy),
+                             .y_type = act,
+                             .n_tok = n,
+                             .d = d,
+                             .eps = 1e-5f};
     double t = fastest(time_norm, &a);
     double bytes = (double)(n * d) * (double)(4 + vn_dtype_size(act));
     printf("%-13s %-4s norm      %5lld x %5lld          %8.1f GB/s    %9.1f us\n",

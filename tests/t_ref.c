@@ -144,7 +144,7 @@ static void layer_norm(void) {
     for (int64_t j = 0; j < d; j++)
         var += pow(x[j] - mean, 2) / (double)d;
     open_ref(VN_F32);
-    CHECK(run_norm(ref, x, one, zero, 1, d, VN_F32, false, y));
+    CHECK(run_norm(ref, x, one, zero, 1, d, VN_F32, false, y, NULL));
     for (int64_t j = 0; j < d; j++) {
         m += y[j] / (double)d;
         v += (double)y[j] * y[j] / (double)d;
@@ -154,7 +154,7 @@ static void layer_norm(void) {
     for (int64_t j = 0; j < d; j++) /* gamma and beta in their places */
         one[j] = 2, zero[j] = (float)j;
     float z[48];
-    CHECK(run_norm(ref, x, one, zero, 1, d, VN_F32, true, z));
+    CHECK(run_norm(ref, x, one, zero, 1, d, VN_F32, true, z, NULL));
     for (int64_t j = 0; j < d; j++)
         near("scaled", z[j], 2.0 * y[j] + (double)j, 1e-6);
     close_ref();
