@@ -10,6 +10,8 @@
 #   make check-san    the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make check-oracle compare with fair-esm, PyArrow, polars: makes a Python environment
 #                     of about 6 GB in build/oracle-venv, once
+#   make check-gpu    the tests on an NVIDIA GPU, with CUDA; fails where there is none.
+#                     check-gpu-built: of what has been built before
 #   make bench        the benchmarks, with the machine and the versions
 #   make install      programs and manual pages below PREFIX
 #   make uninstall    takes them away again
@@ -183,6 +185,14 @@ deps:
 check-san: deps
 	@rc=0; $(MAKE) $(jobs) --no-print-directory SAN=address,undefined check-built || rc=$$?; \
 	$(MAKE) $(jobs) --no-print-directory -s SAN= all && exit $$rc
+
+# where the GPU is, there may be no compiler: check-gpu-built runs what lies in build/last
+.PHONY: check-gpu check-gpu-built
+check-gpu: deps
+	@$(MAKE) $(jobs) --no-print-directory CUDA=1 tests
+	@$(MAKE) --no-print-directory check-gpu-built
+check-gpu-built:
+	@tests/gpu.sh
 
 .PHONY: check-oracle bench
 check-oracle:

@@ -1,5 +1,8 @@
 # What the lines of embed.tst share.
 PATH=$B/tests:$PATH
+if [ -n "${VN_TEST_DEVICE:-}" ]; then # gpu.sh: there, unless the line says where
+    vn-embed() { command vn-embed --device "$VN_TEST_DEVICE" "$@"; }
+fi
 mkmodel --layers 2 --seed 5 m # width 32, 2 heads
 
 # 7 records in 2 batches, one of them empty

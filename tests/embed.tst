@@ -75,7 +75,7 @@ too long changes no neighbour | 0 | . $T/embed.sh; some >t; cmp <(vn-embed -m m 
 max-tokens 0 | 2 | . $T/embed.sh; some | vn-embed -m m --max-tokens 0
 max-tokens: no number | 2 | . $T/embed.sh; some | vn-embed -m m --max-tokens many
 max-tokens beyond a message, token rows | 2 | . $T/embed.sh; some | vn-embed -m m --max-tokens 9000000
-max-tokens beyond memory | 0 | . $T/embed.sh; [ $(cat /proc/sys/vm/overcommit_memory) != 1 ] || { echo 'skip: the system promises memory that is not there'; exit; }; some >t; vn-embed -m m --pool mean --max-tokens 2147483647 t 2>err >o; [ $? = 1 ] && grep 'no room for records of 2147483647 tokens' err
+max-tokens beyond memory | 0 | . $T/embed.sh; [ $(cat /proc/sys/vm/overcommit_memory) != 1 ] || { echo 'skip: the system promises memory that is not there'; exit; }; some >t; vn-embed -m m --pool mean --max-tokens 2147483647 t 2>err >o; [ $? = ${VN_TEST_NO_ROOM:-1} ] && grep 'no room for records of 2147483647 tokens' err
 
 # ---- status ----
 a status is kept, but for ok | 0 | . $T/embed.sh; mktokens --status 5:cut -:why -:ok - 70:ok 70:cut 5:truncated 70:truncated -:truncated | vn-embed -m m --max-tokens 60 | rows | cut -f 3,5 | cmp - <(printf 'cut\t5\nwhy\t0\nempty\t0\nempty\t0\ntoo long\t0\ncut\t0\ntruncated\t5\ntoo long\t0\nempty\t0\n')

@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include <math.h>
+#include <stdbool.h>
 
 #include "../cuda/tile.h"
 #include "backend.h"
@@ -11,6 +12,7 @@
 
 static const enum vn_dtype types[] = {VN_F16, VN_BF16, VN_F32};
 static struct vn_error err;
+static bool only_small; /* what is quick under a sanitizer */
 
 /* NULL, and a reason to skip, where there is no device. */
 static struct vn_backend *open_cuda(enum vn_dtype act) {
@@ -86,7 +88,7 @@ static void auto_is_the_gpu_or_the_cpu(void) {
 
 /* ---- copies ---------------------------------------------------------------------- */
 
-enum { N_OUT = 3 << 20 }; /* floats: beyond the size that leaves by the second stream */
+enum { LARGE = 3 << 20 }; /* floats: beyond the size that leaves by the second stream */
 
 /* Each round's result is overwritten on the device at once, while it may still be
  * leaving. */
@@ -94,23 +96,24 @@ static void results_survive_what_comes_next(void) {
     struct vn_backend *b = open_cuda(VN_F32);
     if (!b)
         return;
-    float *x = calloc(N_OUT, 4), *small = calloc(VN_SLOTS, 4), *got[VN_SLOTS];
-    void *device = device_memory(b, N_OUT * 4);
+    const int count = only_small ? LARGE / 8 : LARGE;
+    float *x = calloc(count, 4), *small = calloc(VN_SLOTS, 4), *got[VN_SLOTS];
+    void *device = device_memory(b, count * 4);
     for (int i = 0; i < VN_SLOTS; i++)
-        got[i] = calloc(N_OUT, 4);
+        got[i] = calloc(count, 4);
     for (int round = 0; round < 3; round++) {
         for (int s = 0; s < VN_SLOTS; s++) {
-            for (int i = 0; i < N_OUT; i++)
+            for (int i = 0; i < count; i++)
                 x[i] = (float)(i % 1000 + 1000 * s + 10000 * round);
-            to_device(b, device, x, N_OUT * 4);
-            CHECK_INT(b->ops.copy_out(b, got[s], device, N_OUT * 4, &err), VN_OK);
+            to_device(b, device, x, count * 4);
+            CHECK_INT(b->ops.copy_out(b, got[s], device, count * 4, &err), VN_OK);
             CHECK_INT(b->ops.copy_out(b, &small[s], device, 4, &err), VN_OK);
             CHECK_INT(b->ops.mark(b, s, &err), VN_OK);
         }
         for (int s = 0; s < VN_SLOTS; s++) {
             CHECK_INT(b->ops.wait(b, s, &err), VN_OK);
             int wrong = 0;
-            for (int i = 0; i < N_OUT; i++)
+            for (int i = 0; i < count; i++)
                 wrong += got[s][i] != (float)(i % 1000 + 1000 * s + 10000 * round);
             CHECK_INT(wrong, 0);
             CHECK(small[s] == (float)(1000 * s + 10000 * round));
@@ -232,7 +235,7 @@ static void products_at_the_models_shapes(void) {
         struct vn_backend *b = open_cuda(types[t]);
         if (!b)
             return;
-        for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        for (size_t i = 0; i < (only_small ? 1 : sizeof widths / sizeof *widths); i++) {
             int64_t d = widths[i];
             product(b, 3 * d, d, VN_EPI_BIAS);
             product(b, d, d, VN_EPI_RESIDUAL);
@@ -308,7 +311,8 @@ static void attention_of_one_and_of_many(void) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    only_small = argc > 1 && !strcmp(argv[1], "small");
     TEST(tiles_cover_every_width);
     TEST(a_device_that_is_not_there);
     TEST(auto_is_the_gpu_or_the_cpu);
