@@ -74,30 +74,34 @@ __global__ void __launch_bounds__(THREADS) cast_kernel(const X *x, Y *y, int64_t
 }
 
 template <class X>
-static void cast_from(struct vn_cuda *c, const void *x, void *y, enum vn_dtype to,
+static void cast_from(cudaStream_t stream, const void *x, void *y, enum vn_dtype to,
                       int64_t n) {
     const X *from = static_cast<const X *>(x);
     unsigned grid = blocks_for(n);
     if (to == VN_F16)
-        cast_kernel<<<grid, THREADS, 0, c->compute>>>(from, static_cast<__half *>(y), n);
+        cast_kernel<<<grid, THREADS, 0, stream>>>(from, static_cast<__half *>(y), n);
     else if (to == VN_BF16)
-        cast_kernel<<<grid, THREADS, 0, c->compute>>>(from,
-                                                      static_cast<__nv_bfloat16 *>(y), n);
+        cast_kernel<<<grid, THREADS, 0, stream>>>(from, static_cast<__nv_bfloat16 *>(y), n);
     else
-        cast_kernel<<<grid, THREADS, 0, c->compute>>>(from, static_cast<float *>(y), n);
+        cast_kernel<<<grid, THREADS, 0, stream>>>(from, static_cast<float *>(y), n);
+}
+
+int vn_cuda_cast_on(cudaStream_t stream, const void *x, enum vn_dtype from, void *y,
+                    enum vn_dtype to, int64_t n, struct vn_error *err) {
+    if (!n)
+        return VN_OK;
+    if (from == VN_F16)
+        cast_from<__half>(stream, x, y, to, n);
+    else if (from == VN_BF16)
+        cast_from<__nv_bfloat16>(stream, x, y, to, n);
+    else
+        cast_from<float>(stream, x, y, to, n);
+    return vn_cuda_launched("convert", n, 1, err);
 }
 
 int vn_cuda_cast(struct vn_cuda *c, const void *x, enum vn_dtype from, void *y,
                  enum vn_dtype to, int64_t n, struct vn_error *err) {
-    if (!n)
-        return VN_OK;
-    if (from == VN_F16)
-        cast_from<__half>(c, x, y, to, n);
-    else if (from == VN_BF16)
-        cast_from<__nv_bfloat16>(c, x, y, to, n);
-    else
-        cast_from<float>(c, x, y, to, n);
-    return vn_cuda_launched("convert", n, 1, err);
+    return vn_cuda_cast_on(c->compute, x, from, y, to, n, err);
 }
 
 int vn_cuda_convert(struct vn_backend *be, const float *x, void *y, enum vn_dtype y_type,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cuda_int.h"
 
@@ -16,7 +17,6 @@
 #define LARGE ((size_t)1 << 20) /* bytes from which results leave by the second stream \
                                  */
 #define CHUNK ((size_t)1 << 20)
-#define UPLOAD ((size_t)16 << 20)
 #define WAVE_ROWS 1024 /* rows per multiprocessor and slice: eight waves of 128-row tiles */
 
 /* Memory handed out piece by piece and taken back all at once. */
@@ -48,10 +48,6 @@ struct vn_staging {
     struct stage
         stages[N_STAGES]; /* a ring: [oldest, oldest + n_marked) wait, then `now` */
     int oldest, n_marked;
-    char *upload[2];     /* pinned, UPLOAD bytes each, made with the first weights */
-    void *raw;           /* device, UPLOAD bytes */
-    cudaEvent_t sent[2]; /* the pinned half may be filled again */
-    int turn;
 };
 
 /* ---- errors ---------------------------------------------------------------------- */
@@ -325,47 +321,6 @@ static int mark(struct vn_backend *b, int slot, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- weights --------------------------------------------------------------------- */
-
-static int upload_open(struct vn_staging *g, struct vn_error *err) {
-    cudaError_t e = cudaMalloc(&g->raw, UPLOAD);
-    for (int i = 0; i < 2 && !e; i++) {
-        e = cudaEventCreateWithFlags(&g->sent[i],
-                                     cudaEventDisableTiming | cudaEventBlockingSync);
-        if (!e)
-            e = cudaHostAlloc((void **)&g->upload[i], UPLOAD, 0);
-    }
-    return e ? failed(e, "cannot allocate memory for weights", err) : VN_OK;
-}
-
-int vn_cuda_upload(struct vn_cuda *c, const void *host, enum vn_dtype from, void *device,
-                   enum vn_dtype to, int64_t n, struct vn_error *err) {
-    struct vn_staging *g = c->staging;
-    size_t size = vn_dtype_size(from), to_size = vn_dtype_size(to);
-    int64_t step = (int64_t)(UPLOAD / size);
-    int rc = g->upload[1] ? VN_OK : upload_open(g, err);
-    for (int64_t i = 0; i < n && !rc; i += step) {
-        int64_t m = n - i < step ? n - i : step;
-        char *at = (char *)device + (size_t)i * to_size;
-        char *pinned = g->upload[g->turn];
-        cudaEvent_t sent = g->sent[g->turn];
-        g->turn ^= 1;
-        cudaError_t e = cudaEventSynchronize(sent);
-        if (e)
-            return failed(e, "weights", err);
-        memcpy(pinned, (const char *)host + (size_t)i * size, (size_t)m * size);
-        e = cudaMemcpyAsync(from == to ? at : g->raw, pinned, (size_t)m * size,
-                            cudaMemcpyHostToDevice, c->compute);
-        if (!e)
-            e = cudaEventRecord(sent, c->compute);
-        if (e)
-            return failed(e, "weights", err);
-        if (from != to)
-            rc = vn_cuda_cast(c, g->raw, from, at, to, m, err);
-    }
-    return rc;
-}
-
 /* ---- opening and closing --------------------------------------------------------- */
 
 static void staging_release(struct vn_staging *g) {
@@ -377,12 +332,6 @@ static void staging_release(struct vn_staging *g) {
         if (s->done)
             cudaEventDestroy(s->done);
     }
-    for (int i = 0; i < 2; i++) {
-        cudaFreeHost(g->upload[i]);
-        if (g->sent[i])
-            cudaEventDestroy(g->sent[i]);
-    }
-    cudaFree(g->raw);
     free(g);
 }
 
@@ -393,6 +342,7 @@ static void close_cuda(struct vn_backend *b) {
         cudaStreamSynchronize(c->compute);
     if (c->out)
         cudaStreamSynchronize(c->out);
+    vn_load_close(c);
     vn_lt_close(c);
     vn_cuda_stamps_release(c);
     if (c->staging)
@@ -422,9 +372,11 @@ static int staging_open(struct vn_cuda *c, struct vn_error *err) {
     return VN_OK;
 }
 
-/* Streams, events, cuBLASLt; fills in the device's name. */
-static int start(struct vn_cuda *c, const struct cudaDeviceProp *p,
+/* Streams, events, readers of weights, cuBLASLt; fills in the device's name. */
+static int start(struct vn_cuda *c, const struct cudaDeviceProp *p, int threads,
                  struct vn_error *err) {
+    char key[256];
+    int driver = 0;
     cudaError_t e = cudaStreamCreateWithFlags(&c->compute, cudaStreamNonBlocking);
     if (!e)
         e = cudaStreamCreateWithFlags(&c->out, cudaStreamNonBlocking);
@@ -434,7 +386,12 @@ static int start(struct vn_cuda *c, const struct cudaDeviceProp *p,
         return failed(e, "cannot start the device", err);
     int rc = staging_open(c, err);
     if (!rc)
-        rc = vn_lt_open(c, err);
+        rc = vn_load_open(c, threads, &c->times, err);
+    (void)cudaDriverGetVersion(&driver);
+    snprintf(key, sizeof key, "%.100s, sm_%d, %d multiprocessors, driver %d", p->name,
+             c->sm, p->multiProcessorCount, driver);
+    if (!rc)
+        rc = vn_lt_open(c, key, err);
     if (rc)
         return rc;
     size_t v = vn_lt_version(c->lt);
@@ -455,8 +412,8 @@ static const struct vn_backend_ops cuda_ops = {
     vn_cuda_convert, close_cuda,
 };
 
-/* The device's properties, or the reason why it is of no use. */
-static int examine(int index, struct cudaDeviceProp *p, struct vn_error *err) {
+/* Whether there is a driver and a device of that number. */
+static int look_for(int index, struct vn_error *err) {
     int n = 0, driver = 0;
     cudaError_t e = cudaGetDeviceCount(&n);
     /* without any driver the runtime says that it is too old, and its version is 0 */
@@ -466,7 +423,12 @@ static int examine(int index, struct cudaDeviceProp *p, struct vn_error *err) {
         return failed(e, "no usable device", err);
     if (index >= n)
         return vn_fail(err, VN_ENODEVICE, "cuda: no device %d, there are %d", index, n);
-    e = cudaSetDevice(index);
+    return VN_OK;
+}
+
+/* The device's properties, or the reason why it is of no use. */
+static int examine(int index, struct cudaDeviceProp *p, struct vn_error *err) {
+    cudaError_t e = cudaSetDevice(index);
     if (!e)
         e = cudaGetDeviceProperties(p, index);
     if (e)
@@ -480,13 +442,20 @@ static int examine(int index, struct cudaDeviceProp *p, struct vn_error *err) {
     return VN_OK;
 }
 
+static double seconds(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
 int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backend **out,
                  struct vn_error *err) {
     struct cudaDeviceProp p;
+    const double began = seconds();
     *out = NULL;
     if (o->attention == VN_ATTN_STANDARD)
         return vn_fail(err, VN_EINCOMPAT, "cuda: no standard attention");
-    int rc = examine(index, &p, err);
+    int rc = look_for(index, err);
     if (rc)
         return rc;
     if (o->act != VN_F32 && o->act != VN_F16 && o->act != VN_BF16)
@@ -499,10 +468,17 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
     c->base.act = o->act;
     c->base.attention = VN_ATTN_FLASH;
     c->base.queues = true;
+    c->base.loading = &c->times;
     c->index = index;
-    c->sm = p.major * 10 + p.minor;
-    c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;
-    rc = start(c, &p, err);
+    rc = vn_lt_begin(c, err); /* beside making the device's context */
+    if (!rc)
+        rc = examine(index, &p, err);
+    if (!rc) {
+        c->sm = p.major * 10 + p.minor;
+        c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;
+        rc = start(c, &p, o->threads, err);
+    }
+    c->times.start = seconds() - began;
     if (rc)
         close_cuda(&c->base);
     else

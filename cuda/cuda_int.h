@@ -16,6 +16,7 @@
 
 struct vn_lt; /* cuBLASLt as loaded at run time, and the algorithms chosen: gemm.cu */
 struct vn_staging; /* host memory on its way: cuda.cu */
+struct vn_load;    /* weights on their way: load.cu */
 
 struct vn_cuda {
     struct vn_backend base;
@@ -25,6 +26,8 @@ struct vn_cuda {
     cudaEvent_t handoff; /* compute -> out */
     struct vn_lt *lt;
     struct vn_staging *staging;
+    struct vn_load *load;
+    struct vn_loading times;
     cudaEvent_t *stamps; /* [VN_STAMPS], from the first stamp on; made at need */
 };
 
@@ -39,13 +42,39 @@ int vn_cuda_enter(struct vn_backend *b, struct vn_cuda **c, struct vn_error *err
 /* VN_OK, or the failure of the kernel of `op` just launched over rows x width. */
 int vn_cuda_launched(const char *op, int64_t rows, int64_t width, struct vn_error *err);
 
-/* Copies n values from the host and converts them; returns when `host` may go. */
-int vn_cuda_upload(struct vn_cuda *c, const void *host, enum vn_dtype from, void *device,
-                   enum vn_dtype to, int64_t n, struct vn_error *err);
+/* load.cu: weights. An arrival stands for the weights that belong together; all zero
+ * before the first vn_load_add. */
+struct vn_arrival {
+    int64_t missing; /* pieces that are not queued yet; under the loader's lock */
+    bool dropped;    /* nobody needs them any more; likewise */
+    bool passed;     /* the compute stream waits for them */
+};
+
+/* Device memory for weights, in few large blocks; released together, block by block. */
+int vn_load_alloc(struct vn_cuda *c, size_t bytes, void **out, struct vn_error *err);
+void vn_load_release(struct vn_cuda *c, void *p);
+
+/* Will copy n values from the host and convert them. `host` must stay until vn_load_need
+ * or vn_load_drop has returned. */
+int vn_load_add(struct vn_cuda *c, const void *host, enum vn_dtype from, void *device,
+                enum vn_dtype to, int64_t n, struct vn_arrival *a, struct vn_error *err);
+
+/* What is queued for computing after this sees the weights. */
+int vn_load_need(struct vn_cuda *c, struct vn_arrival *a, struct vn_error *err);
+
+/* Before an arrival is freed: waits until nobody will write to it. */
+void vn_load_drop(struct vn_cuda *c, struct vn_arrival *a);
+
+int vn_load_open(struct vn_cuda *c, int threads, struct vn_loading *times,
+                 struct vn_error *err);
+void vn_load_close(struct vn_cuda *c); /* nothing may be on its way */
 
 /* y[i] = x[i] rounded to nearest even, among f32, f16 and bf16; both on the device. */
 int vn_cuda_cast(struct vn_cuda *c, const void *x, enum vn_dtype from, void *y,
                  enum vn_dtype to, int64_t n, struct vn_error *err);
+
+int vn_cuda_cast_on(cudaStream_t stream, const void *x, enum vn_dtype from, void *y,
+                    enum vn_dtype to, int64_t n, struct vn_error *err);
 
 /* y[i] = gelu_erf(y[i]), n values of the activation type. */
 int vn_cuda_gelu(struct vn_cuda *c, void *y, int64_t n, struct vn_error *err);
@@ -59,9 +88,12 @@ int vn_cuda_gemm_any(struct vn_cuda *c, const struct vn_linear_args *a,
                      const void *weight, const float *bias, int64_t n_out, int64_t n_in,
                      struct vn_error *err);
 
-/* gemm.cu: loads cuBLASLt (VN_EFAIL when it is not there: a GPU is); NULL is legal to
- * close. */
-int vn_lt_open(struct vn_cuda *c, struct vn_error *err);
+/* gemm.cu: begins to load cuBLASLt, which is large, beside whatever comes next. */
+int vn_lt_begin(struct vn_cuda *c, struct vn_error *err);
+
+/* Waits for that (VN_EFAIL when it is not there: a GPU is) and starts it; `key` is what
+ * plans are kept for. NULL is legal to close. */
+int vn_lt_open(struct vn_cuda *c, const char *key, struct vn_error *err);
 void vn_lt_close(struct vn_cuda *c);
 size_t vn_lt_version(const struct vn_lt *lt);
 

@@ -6,14 +6,20 @@
  * chosen without asking how many tokens will come, and none that splits the inner
  * dimension: a row of y is summed in the same order whatever stands beside it. Of the
  * library's proposals the fastest one is taken that gives the same bits as its first, so
- * that a result does not depend on what the clock said either. */
+ * that a result does not depend on what the clock said either. The choice is kept for the
+ * next run (plans.h); as it is one of those algorithms, whose bits are equal, nothing
+ * depends on whether it was kept, or by whom. */
 #include <cublasLt.h>
 #include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cuda_int.h"
+#include "plans.h"
 
 #define STR_(x) #x
 #define STR(x) STR_(x)
@@ -24,7 +30,6 @@
 #define TRIAL_TOKENS_F32 2112  /* products in f32 take ten times as long */
 #define TRIAL_TOKENS_SMALL (4 * REFERENCE_TOKENS) /* longer than it takes to launch */
 #define CANDIDATES 8
-#define MAX_CHOICES 64 /* shapes of one backend; a model has four */
 
 struct lt_api {
     decltype(&cublasLtCreate) create;
@@ -43,6 +48,7 @@ struct lt_api {
     decltype(&cublasLtMatmulPreferenceSetAttribute) pref_set;
     decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic;
     decltype(&cublasLtMatmulAlgoConfigGetAttribute) algo_get;
+    decltype(&cublasLtMatmulAlgoCheck) algo_check;
 };
 
 static const struct {
@@ -65,28 +71,30 @@ static const struct {
     {"cublasLtMatmulPreferenceSetAttribute", offsetof(struct lt_api, pref_set)},
     {"cublasLtMatmulAlgoGetHeuristic", offsetof(struct lt_api, heuristic)},
     {"cublasLtMatmulAlgoConfigGetAttribute", offsetof(struct lt_api, algo_get)},
-};
-
-struct choice {
-    int64_t n_out, n_in;
-    bool residual;
-    cublasLtMatmulAlgo_t algo;
+    {"cublasLtMatmulAlgoCheck", offsetof(struct lt_api, algo_check)},
 };
 
 struct vn_lt {
+    pthread_t thread; /* loads the library */
+    bool loading;
+    struct vn_error loaded; /* how that ended */
     void *library;
     struct lt_api api;
     cublasLtHandle_t handle;
     void *workspace;
-    struct choice choices[MAX_CHOICES];
-    int n_choices;
+    char key[300]; /* of the plans */
+    struct vn_plan plans[VN_MAX_PLANS];
+    int n_plans;
 };
+static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(((struct vn_plan *)0)->algorithm),
+              "a plan holds an algorithm");
 
 struct vn_matrix {
     int64_t n_out, n_in;
     enum vn_epilogue epilogue;
     void *weight; /* [n_out, n_in] act type */
     void *bias;   /* [n_out] act type; f32 when the result is, or for own products */
+    mutable struct vn_arrival arrival;
     bool own;     /* sizes that cuBLASLt has no fast path for: gemm_any.cu */
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t w, x, y; /* x and y get their columns at each call */
@@ -114,14 +122,43 @@ static int load(struct vn_lt *lt, struct vn_error *err) {
     return VN_OK;
 }
 
-int vn_lt_open(struct vn_cuda *c, struct vn_error *err) {
-    struct vn_lt *lt = (struct vn_lt *)calloc(1, sizeof *lt);
+static double seconds(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static void *load_main(void *arg) {
+    struct vn_lt *lt = (struct vn_lt *)arg;
+    (void)load(lt, &lt->loaded);
+    return NULL;
+}
+
+static void load_end(struct vn_lt *lt) {
+    if (lt->loading)
+        pthread_join(lt->thread, NULL);
+    lt->loading = false;
+}
+
+int vn_lt_begin(struct vn_cuda *c, struct vn_error *err) {
+    struct vn_lt *lt = c->lt = (struct vn_lt *)calloc(1, sizeof *lt);
     if (!lt)
         return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *lt);
-    c->lt = lt;
-    int rc = load(lt, err);
-    if (rc)
-        return rc;
+    lt->loading = !pthread_create(&lt->thread, NULL, load_main, lt);
+    if (!lt->loading)
+        load_main(lt);
+    return VN_OK;
+}
+
+int vn_lt_open(struct vn_cuda *c, const char *key, struct vn_error *err) {
+    struct vn_lt *lt = c->lt;
+    load_end(lt);
+    if (lt->loaded.status) {
+        *err = lt->loaded;
+        return err->status;
+    }
+    snprintf(lt->key, sizeof lt->key, "%s, cuBLASLt %zu", key, lt->api.version());
+    lt->n_plans = vn_plans_read(lt->key, lt->plans);
     cublasStatus_t st = lt->api.create(&lt->handle);
     if (st)
         return vn_fail(err, VN_EBUSY, "cuda: cannot start cuBLASLt: %s",
@@ -133,6 +170,7 @@ void vn_lt_close(struct vn_cuda *c) {
     struct vn_lt *lt = c->lt;
     if (!lt)
         return;
+    load_end(lt);
     vn_cuda_release(&c->base, lt->workspace);
     if (lt->handle)
         lt->api.destroy(lt->handle);
@@ -268,11 +306,11 @@ static float trial_time(struct vn_cuda *c, const struct vn_matrix *m, struct tri
     return ms;
 }
 
-/* The fastest of n candidates; the first where there is no memory to try them, and where
- * no other is clearly faster. All take turns, so that clocks and heat treat them alike.
+/* The fastest of n candidates; the first where there is no memory to try them (*tried says
+ * whether there was), and where no other is clearly faster. All take turns, so that clocks and heat treat them alike.
  */
 static int fastest(struct vn_cuda *c, const struct vn_matrix *m,
-                   const cublasLtMatmulHeuristicResult_t *found, int n) {
+                   const cublasLtMatmulHeuristicResult_t *found, int n, bool *tried) {
     struct trial t;
     float best[CANDIDATES];
     int chosen = 0;
@@ -289,6 +327,7 @@ static int fastest(struct vn_cuda *c, const struct vn_matrix *m,
         if (best[i] < best[chosen] * (chosen ? 1 : 0.98f))
             chosen = i;
     trial_release(c, &t);
+    *tried = ready;
     return chosen;
 }
 
@@ -346,18 +385,59 @@ static int keep_whole(const struct vn_lt *lt, cublasLtMatmulHeuristicResult_t *f
     return kept;
 }
 
-static int choose(struct vn_cuda *c, struct vn_matrix *m, struct vn_error *err) {
+/* Of an earlier run: it must still be an algorithm that this library runs here, and must
+ * not split. What it chose among were algorithms that give the same bits on this kind of
+ * device, so its choice changes no result, whichever of them it is. */
+static bool usable(const struct vn_lt *lt, const struct vn_matrix *m,
+                   const cublasLtMatmulAlgo_t *algo) {
+    cublasLtMatmulHeuristicResult_t r = {};
+    return in_one_piece(lt, algo) &&
+           !lt->api.algo_check(lt->handle, m->desc, m->w, m->x, m->y, m->y, algo, &r) &&
+           r.workspaceSize <= WORKSPACE;
+}
+
+/* The plan of a shape, or NULL; one that cannot be used is forgotten. */
+static const struct vn_plan *known(struct vn_cuda *c, const struct vn_matrix *m) {
     struct vn_lt *lt = c->lt;
-    bool residual = m->epilogue == VN_EPI_RESIDUAL;
-    for (int i = 0; i < lt->n_choices; i++) {
-        const struct choice *k = &lt->choices[i];
-        if (k->n_out == m->n_out && k->n_in == m->n_in && k->residual == residual) {
-            m->algo = k->algo;
-            return VN_OK;
-        }
+    const int residual = m->epilogue == VN_EPI_RESIDUAL;
+    for (int i = 0; i < lt->n_plans; i++) {
+        struct vn_plan *p = &lt->plans[i];
+        if (p->n_out != m->n_out || p->n_in != m->n_in || p->type != (int)c->base.act ||
+            p->variant != residual)
+            continue;
+        cublasLtMatmulAlgo_t algo;
+        memcpy(&algo, p->algorithm, sizeof algo);
+        if (usable(lt, m, &algo))
+            return p;
+        *p = lt->plans[--lt->n_plans];
+        i--;
     }
+    return NULL;
+}
+
+/* Keeps the plan, in this process and for the next. */
+static void keep(struct vn_cuda *c, const struct vn_matrix *m) {
+    struct vn_lt *lt = c->lt;
+    if (lt->n_plans == VN_MAX_PLANS)
+        return;
+    struct vn_plan *p = &lt->plans[lt->n_plans++];
+    p->n_out = m->n_out;
+    p->n_in = m->n_in;
+    p->type = (int)c->base.act;
+    p->variant = m->epilogue == VN_EPI_RESIDUAL;
+    memcpy(p->algorithm, &m->algo, sizeof p->algorithm);
+    vn_plans_write(lt->key, lt->plans, lt->n_plans);
+}
+
+/* Asks the library and tries what it proposes, with the weights themselves. */
+static int search(struct vn_cuda *c, struct vn_matrix *m, struct vn_error *err) {
+    struct vn_lt *lt = c->lt;
     cublasLtMatmulHeuristicResult_t found[CANDIDATES];
-    int n = 0;
+    int n = 0, rc = vn_load_need(c, &m->arrival, err);
+    bool tried = false;
+    if (rc)
+        return rc;
+    const double began = seconds();
     cublasStatus_t st = ask(lt, m, found, &n);
     if (!st)
         n = keep_whole(lt, found, n);
@@ -366,11 +446,20 @@ static int choose(struct vn_cuda *c, struct vn_matrix *m, struct vn_error *err) 
                        "cuda: no algorithm for a product of %lld x %lld: %s",
                        (long long)m->n_out, (long long)m->n_in,
                        st ? lt->api.status(st) : "all split the inner dimension");
-    m->algo = found[fastest(c, m, found, n)].algo;
-    if (lt->n_choices < MAX_CHOICES) {
-        struct choice k = {m->n_out, m->n_in, residual, m->algo};
-        lt->choices[lt->n_choices++] = k;
-    }
+    m->algo = found[fastest(c, m, found, n, &tried)].algo;
+    if (tried)
+        keep(c, m);
+    c->times.plans += seconds() - began;
+    c->times.plans_tried++;
+    return VN_OK;
+}
+
+static int choose(struct vn_cuda *c, struct vn_matrix *m, struct vn_error *err) {
+    const struct vn_plan *p = known(c, m);
+    if (!p)
+        return search(c, m, err);
+    memcpy(&m->algo, p->algorithm, sizeof m->algo);
+    c->times.plans_known++;
     return VN_OK;
 }
 
@@ -421,29 +510,31 @@ void vn_cuda_matrix_free(struct vn_backend *be, struct vn_matrix *m) {
         api->layout_destroy(m->x);
     if (m->y)
         api->layout_destroy(m->y);
-    vn_cuda_release(be, m->weight);
-    vn_cuda_release(be, m->bias);
+    vn_load_drop(c, &m->arrival);
+    vn_load_release(c, m->weight);
+    vn_load_release(c, m->bias);
     free(m);
 }
 
-/* Parts of the weights and biases, one after the other, to the device. */
+/* Asks for the parts of the weights and biases, one after the other. */
 static int upload(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix_spec *s,
                   enum vn_dtype bias_type, struct vn_error *err) {
     int64_t rows = s->n_out / s->n_parts, n = rows * s->n_in;
     size_t size = vn_dtype_size(c->base.act), bias_size = vn_dtype_size(bias_type);
-    int rc = vn_cuda_alloc(&c->base, (size_t)s->n_out * (size_t)s->n_in * size,
-                           &m->weight, err);
+    int rc = vn_load_alloc(c, (size_t)s->n_out * (size_t)s->n_in * size, &m->weight, err);
     if (!rc)
-        rc = vn_cuda_alloc(&c->base, (size_t)s->n_out * bias_size, &m->bias, err);
+        rc = vn_load_alloc(c, (size_t)s->n_out * bias_size, &m->bias, err);
     for (int i = 0; i < s->n_parts && !rc; i++) {
-        rc = vn_cuda_upload(c, s->weight[i], s->type,
-                            (char *)m->weight + (size_t)i * (size_t)n * size, c->base.act,
-                            n, err);
+        rc = vn_load_add(c, s->weight[i], s->type,
+                         (char *)m->weight + (size_t)i * (size_t)n * size, c->base.act, n,
+                         &m->arrival, err);
         if (!rc)
-            rc = vn_cuda_upload(c, s->bias[i], s->type,
-                                (char *)m->bias + (size_t)i * (size_t)rows * bias_size,
-                                bias_type, rows, err);
+            rc = vn_load_add(c, s->bias[i], s->type,
+                             (char *)m->bias + (size_t)i * (size_t)rows * bias_size,
+                             bias_type, rows, &m->arrival, err);
     }
+    if (!rc && !s->stays)
+        rc = vn_load_need(c, &m->arrival, err);
     return rc;
 }
 
@@ -491,6 +582,9 @@ int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
     if (a->epilogue != m->epilogue)
         return vn_fail(err, VN_EINTERNAL, "cuda: epilogue %d on a matrix made for %d",
                        (int)a->epilogue, (int)m->epilogue);
+    rc = vn_load_need(c, &m->arrival, err);
+    if (rc)
+        return rc;
     if (m->own)
         return vn_cuda_gemm_any(c, a, m->weight, (const float *)m->bias, m->n_out,
                                 m->n_in, err);

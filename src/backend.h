@@ -31,6 +31,8 @@
 #ifndef VN_BACKEND_H
 #define VN_BACKEND_H
 
+#include <stdbool.h>
+
 #include "dtype.h"
 #include "err.h"
 #include "pool.h"
@@ -123,6 +125,17 @@ struct vn_matrix_spec {
     int n_parts;            /* 1, or 3 for q, k, v */
     int64_t n_out, n_in;
     enum vn_epilogue epilogue; /* the one that linear will be called with */
+    bool stays;                /* weight and bias stay until matrix_free: see matrix_new */
+};
+
+/* What loading has taken so far, in seconds, on a device where weights arrive while others
+ * are computed with. */
+struct vn_loading {
+    double start;  /* device, libraries */
+    double upload; /* from the first weight asked for to the last one on its way */
+    double plans;  /* trying algorithms */
+    int64_t bytes; /* of weights, as they are in the file */
+    int plans_known, plans_tried; /* of shapes */
 };
 
 enum vn_attention {
@@ -156,7 +169,9 @@ struct vn_backend_ops {
     int (*stamp)(struct vn_backend *, int i, struct vn_error *);
     int (*between)(struct vn_backend *, int i, int j, double *seconds, struct vn_error *);
 
-    /* Weights: copied, converted and laid out; the host memory may go afterwards. */
+    /* Weights: copied, converted and laid out. If the host memory stays, that may happen
+     * in the background, in the order of the calls, and linear waits for what it needs; a
+     * failure of it is linear's. Otherwise the host memory may go afterwards. */
     int (*matrix_new)(struct vn_backend *, const struct vn_matrix_spec *,
                       struct vn_matrix **out, struct vn_error *);
     void (*matrix_free)(struct vn_backend *, struct vn_matrix *);
@@ -188,6 +203,7 @@ struct vn_backend {
     int copy_stamp;            /* > 0: a copy that runs beside the queue stamps its own
                                 * beginning as this and its end as the next, and clears it */
     bool queues;               /* operations may return before they have run */
+    const struct vn_loading *loading; /* NULL where weights are there at once */
     char device[128];          /* for people and provenance: "cpu (avx512_bf16, oneDNN)" */
 };
 

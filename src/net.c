@@ -32,7 +32,9 @@ int vn_net_upload(struct vn_backend *b, const struct vn_tensor *t, struct vn_buf
     if (rc < 0)
         return rc;
     float *host = (float *)(void *)stage->data;
-    for (size_t i = 0; i < n; i++)
+    if (t->type == VN_F32) /* as it is: files and machines are little-endian */
+        memcpy(host, t->data, bytes);
+    for (size_t i = 0; i < n && t->type != VN_F32; i++)
         host[i] = vn_tensor_at(t, (int64_t)i);
     return vn_net_upload_f32(b, host, n, out, err);
 }
@@ -73,6 +75,7 @@ int vn_net_matrix(struct vn_backend *b, const struct vn_net_part *parts, int n_p
     if (rc < 0)
         return rc;
     stage->len = 0;
+    spec.stays = room == 0; /* the model outlives the net; what is staged does not */
     for (int i = 0; i < n_parts; i++) {
         spec.weight[i] = aligned(parts[i].w, stage);
         spec.bias[i] = parts[i].b ? aligned(parts[i].b, stage) : NULL;

@@ -63,7 +63,8 @@ int vn_net_upload(struct vn_backend *b, const struct vn_tensor *t, struct vn_buf
 int vn_net_upload_f32(struct vn_backend *b, const float *host, size_t n, float **out,
                       struct vn_error *err) VN_NODISCARD;
 
-/* Stacks n_parts linear layers of shape [n_out / n_parts, n_in] into one matrix. */
+/* The model whose tensors these are must stay until the matrix is freed.
+ * Stacks n_parts linear layers of shape [n_out / n_parts, n_in] into one matrix. */
 int vn_net_matrix(struct vn_backend *b, const struct vn_net_part *parts, int n_parts,
                   enum vn_epilogue epilogue, struct vn_buf *stage, struct vn_matrix **out,
                   struct vn_error *err) VN_NODISCARD;

@@ -35,7 +35,8 @@ struct embed {
     struct vn_embedder *embedder;
     struct vn_writer *writer;
     struct vn_batch out;
-    double loaded; /* seconds until the model was there */
+    double loaded; /* seconds until the model was there, or on its way */
+    double hashing; /* of these, waiting for the digest of the weights */
 };
 
 /* ---- start ----------------------------------------------------------------------- */
@@ -158,9 +159,11 @@ static int open_input(struct embed *e, struct vn_error *err) {
 /* What this program adds to the provenance, behind what every program says. */
 static int add_provenance(struct embed *e, struct vn_error *err) {
     int rc = VN_EFAIL;
+    const double began = vn_tool_seconds(e->tool);
     const char *sha256 = vn_model_sha256(e->model, false, err);
     if (!sha256)
         return err->status;
+    e->hashing = vn_tool_seconds(e->tool) - began;
     char *mine = vn_tool_provenance(e->tool), *text = NULL;
     json_t *o = json_pack("{s:s, s:s, s:i, s:s}", "model", e->model->name, "sha256",
                           sha256, "layer", e->eo.layer, "precision", e->precision);
@@ -213,6 +216,22 @@ static int report_profile(const struct embed *e, int device, struct vn_error *er
     return rc;
 }
 
+/* What loading took, in parts. */
+static void note_loading(const struct embed *e) {
+    vn_tool_note(e->tool, "sha256 of the weights %s, waited %.2f s for it",
+                 vn_tensors_sha256_cached(e->model->tensors) ? "known" : "computed",
+                 e->hashing);
+    for (int i = 0; i < e->n_devices; i++) {
+        const struct vn_loading *l = e->backends[i]->loading;
+        if (l)
+            vn_tool_note(e->tool,
+                         "device %d: started in %.2f s, %.2f GB of weights in %.2f s, "
+                         "plans: %d known, %d tried in %.2f s",
+                         i, l->start, 1e-9 * (double)l->bytes, l->upload, l->plans_known,
+                         l->plans_tried, l->plans);
+    }
+}
+
 static void summary(const struct embed *e) {
     struct vn_totals t = vn_reader_totals(e->reader);
     double seconds = vn_tool_seconds(e->tool) - e->loaded;
@@ -225,6 +244,7 @@ static void summary(const struct embed *e) {
             vn_tool_warn(e->tool, "records without a result, '%s': %llu",
                          vn_outcome_name(o), n);
     }
+    note_loading(e);
     vn_tool_note(e->tool,
                  "%llu records, %llu tokens, %.2f s after %.2f s of loading, %.0f tokens/s, "
                  "peak %.0f MiB",

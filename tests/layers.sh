@@ -5,7 +5,7 @@ cd "$T/.." || exit 1
 
 level() { # of a file of src/, by its name
     case $1 in
-    vn.h | err.* | mem.* | num.h | io.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.*) echo 1 ;;
+    vn.h | err.* | mem.* | num.h | io.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.* | plans.*) echo 1 ;;
     tool.*) echo 9 ;;
     arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | rowstore.* | reader.c | writer.c | order.* | npy.* ) echo 2 ;;
     fastx.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
@@ -38,7 +38,7 @@ for f in cuda/*; do
     [ -e "$f" ] || continue
     for inc in $(sed -n 's/^#include "\(.*\)"$/\1/p' "$f"); do
         case $inc in
-        vn.h | err.h | num.h | dtype.h | pool.h | backend.h | cache.h) ;;
+        vn.h | err.h | num.h | dtype.h | pool.h | backend.h | plans.h) ;;
         *) [ -e "cuda/$inc" ] || { echo "# $f includes $inc"; bad=1; } ;;
         esac
     done
