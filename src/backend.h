@@ -216,9 +216,9 @@ struct vn_backend_options {
 };
 
 /* Opens the device asked for. VN_ENODEVICE when it is not there or not built in,
- * VN_EINCOMPAT when it cannot do the precision, or standard is not asked for in fp16. "auto"
- * that takes the CPU where a GPU was looked for succeeds and leaves the reason in err->msg.
- * Free with b->ops.close(b). */
+ * VN_EINCOMPAT when it cannot do the precision, or standard is asked for and act is not
+ * VN_F16. "auto" that takes the CPU where a GPU was looked for succeeds and leaves the
+ * reason in err->msg. Free with b->ops.close(b). */
 int vn_backend_open(const struct vn_backend_options *, struct vn_backend **out,
                     struct vn_error *) VN_NODISCARD;
 

@@ -14,9 +14,10 @@
 static const char *const dtype_words[] = {"f32", "f16", NULL};
 static const char *const precision_words[] = {"auto", "fp32", "bf16", "fp16", NULL};
 static const enum vn_dtype precisions[] = {VN_F32, VN_F32, VN_BF16, VN_F16};
+static const char *const attention_words[] = {"auto", "flash", "standard", NULL};
 
 struct options {
-    const char *model, *device, *precision, *layer, *pool, *dtype, *max_tokens;
+    const char *model, *device, *precision, *attention, *layer, *pool, *dtype, *max_tokens;
     int profile;
 };
 
@@ -30,6 +31,7 @@ struct embed {
     struct vn_engine_options eo;
     struct vn_buf device;  /* text: the names of all of them */
     const char *precision; /* what was chosen */
+    enum vn_attention attention;
     struct vn_reader *reader;
     struct vn_schema schema; /* of the output */
     struct vn_embedder *embedder;
@@ -53,7 +55,12 @@ static void check_options(struct embed *e) {
     e->eo.out_type = vn_tool_choice(e->tool, "dtype", o->dtype, dtype_words) ? VN_F16 : VN_F32;
     if (e->eo.pool != VN_POOL_NONE && e->eo.out_type == VN_F16)
         vn_tool_usage(e->tool, "--dtype f16 is for token rows: pooled vectors are f32");
-    vn_tool_choice(e->tool, "precision", o->precision, precision_words);
+    e->attention = (enum vn_attention)vn_tool_choice(e->tool, "attention", o->attention,
+                                                     attention_words);
+    int word = vn_tool_choice(e->tool, "precision", o->precision, precision_words);
+    if (e->attention == VN_ATTN_STANDARD && word && precisions[word] != VN_F16)
+        vn_tool_usage(e->tool, "--attention standard is that of fp16: not with --precision %s",
+                      o->precision);
     e->eo.layer = o->layer ? (int)vn_tool_int(e->tool, "layer", o->layer, 0, 10000) : -1;
     e->eo.max_tokens =
         o->max_tokens ? vn_tool_int(e->tool, "max-tokens", o->max_tokens, 1, INT32_MAX) : 0;
@@ -77,6 +84,7 @@ static int limit_tokens(struct embed *e, struct vn_error *err) {
 /* What was opened, for -v and the provenance. */
 static int describe(struct embed *e, struct vn_error *err) {
     const enum vn_dtype act = e->backends[0]->act;
+    e->attention = e->backends[0]->attention;
     int rc = VN_OK;
     for (int i = 1; precision_words[i]; i++)
         if (precisions[i] == act)
@@ -85,9 +93,10 @@ static int describe(struct embed *e, struct vn_error *err) {
         rc = vn_buf_printf(&e->device, err, "%s%s", i ? ", " : "", e->backends[i]->device);
     if (rc == VN_OK)
         vn_tool_note(e->tool,
-                     "model '%s', layer %d, device '%s', precision %s, %d threads",
+                     "model '%s', layer %d, device '%s', precision %s, attention %s, "
+                     "%d threads",
                      e->model->name, e->eo.layer, (const char *)e->device.data, e->precision,
-                     e->tool->threads);
+                     attention_words[e->attention], e->tool->threads);
     return rc;
 }
 
@@ -108,7 +117,8 @@ static int open_devices(struct embed *e, struct vn_error *err) {
     struct vn_backend_options bo = {.device = o->device,
                                     .auto_act = word == 0,
                                     .act = precisions[word],
-                                    .threads = e->tool->threads};
+                                    .threads = e->tool->threads,
+                                    .attention = e->attention};
     err->msg[0] = '\0';
     int rc = vn_backends_open(&bo, e->backends, &e->n_devices, err);
     if (rc == VN_OK && err->msg[0])
@@ -165,8 +175,9 @@ static int add_provenance(struct embed *e, struct vn_error *err) {
         return err->status;
     e->hashing = vn_tool_seconds(e->tool) - began;
     char *mine = vn_tool_provenance(e->tool), *text = NULL;
-    json_t *o = json_pack("{s:s, s:s, s:i, s:s}", "model", e->model->name, "sha256",
-                          sha256, "layer", e->eo.layer, "precision", e->precision);
+    json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:s}", "model", e->model->name, "sha256",
+                          sha256, "layer", e->eo.layer, "precision", e->precision,
+                          "attention", attention_words[e->attention]);
     struct vn_buf all = {0};
     if (o && e->eo.pool != VN_POOL_NONE)
         json_object_set_new(o, "pool", json_string(vn_pool_name(e->eo.pool)));
@@ -297,7 +308,11 @@ int main(int argc, char **argv) {
                  "--pool,\nand the reason in the column 'status'.",
         .max_files = 1,
         .has_output = true};
-    struct options o = {.device = "auto", .precision = "auto", .pool = "none", .dtype = "f32"};
+    struct options o = {.device = "auto",
+                        .precision = "auto",
+                        .attention = "auto",
+                        .pool = "none",
+                        .dtype = "f32"};
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &o.model, 0,
          "directory of the model, or its name in $VN_MODELS", "MODEL"},
@@ -306,6 +321,8 @@ int main(int argc, char **argv) {
         {"precision", 0, POPT_ARG_STRING, &o.precision, 0,
          "of the matrix products: fp32, bf16, fp16 or auto (fp16 on a GPU, fp32 on the CPU)",
          "WORD"},
+        {"attention", 0, POPT_ARG_STRING, &o.attention, 0,
+         "auto, flash, or standard: rounding as fair-esm in half does", "WORD"},
         {"layer", 0, POPT_ARG_STRING, &o.layer, 0,
          "hidden state to give, 0 to the model's layers (default: the last)", "N"},
         {"pool", 0, POPT_ARG_STRING, &o.pool, 0,

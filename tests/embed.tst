@@ -115,7 +115,7 @@ a full disk, vn-pool | 74 | . $T/embed.sh; some >t; vn-embed -m m t | vn-pool >/
 
 # ---- what is said ----
 -v: a summary | 0 | . $T/embed.sh; some | vn-embed -m m -v 2>&1 >/dev/null | grep '^vn-embed: 7 records, 239 tokens, .* tokens/s, peak [0-9]* MiB$'
--v: device and precision | 0 | . $T/embed.sh; some | vn-embed -m m -v -t 2 2>&1 >/dev/null | grep "^vn-embed: model 'm', layer 2, device 'cpu.*', precision fp32, 2 threads"
+-v: device and precision | 0 | . $T/embed.sh; some | vn-embed -m m -v -t 2 2>&1 >/dev/null | grep "^vn-embed: model 'm', layer 2, device 'cpu.*', precision fp32, attention flash, 2 threads"
 -v: outcomes | 0 | . $T/embed.sh; some | vn-embed -m m --max-tokens 60 -v 2>&1 >/dev/null | grep -c -e "result, 'empty': 1" -e "result, 'too long': 2" | grep -x 2
 too long is said without -v, not with -q | 0 | . $T/embed.sh; some >t; vn-embed -m m --max-tokens 60 t 2>&1 >/dev/null | grep -x "vn-embed: records without a result, 'too long': 2" && [ "$(vn-embed -q -m m --max-tokens 60 t 2>&1 >/dev/null)" = '' ]
 wrong kind is said of the file | 76 | . $T/embed.sh; some | vn-embed -m m --pool mean -o v; vn-embed -m m v 2>err >/dev/null; rc=$?; grep "cannot use 'v': a stream of vectors, expected tokens" err || exit 1; vn-pool v 2>err >/dev/null; grep "cannot use 'v': a stream of vectors, expected embeddings" err || exit 1; exit $rc
@@ -127,6 +127,13 @@ provenance of vn-pool names the rule | 0 | . $T/embed.sh; some | vn-embed -m m |
 token rows name no rule | 1 | . $T/embed.sh; some | vn-embed -m m | grep -aF '"pool"'
 --no-provenance leaves out arguments and device | 1 | . $T/embed.sh; some | vn-embed -m m --no-provenance | vn-pool --no-provenance | grep -a -e '"arguments"' -e '"device"'
 --help, --version | 0 | vn-embed --help | grep -- --precision && vn-pool --help | grep -- --pool && vn-embed --version | grep '^vn-embed 0' && vn-pool --version | grep '^vn-pool 0'
-unknown options | 2 | vn-embed --attention flash
+unknown options | 2 | vn-embed --resume-from 1
+--attention: standard and flash differ, flash is what auto takes | 0 | . $T/embed.sh; some >t; for a in auto flash standard; do vn-embed -m m --no-provenance --attention $a t | rows >$a || exit 1; done; cmp auto flash && ! cmp -s flash standard && [ $(wc -l <standard) = 7 ]
+--attention standard: the packing and the threads change nothing | 0 | . $T/embed.sh; fasta >a.fa; for n in 64 500 65536; do vn-pack --vocab esm2 --max-tokens $n a.fa | vn-embed -m m --attention standard -t $((n % 2 + 1)) --pool mean | by_record - >$n; cmp 64 $n || exit 1; done
+--attention standard is in half | 2 | . $T/embed.sh; some | vn-embed -m m --attention standard --precision fp32 2>err >/dev/null; rc=$?; grep "^vn-embed: --attention standard is that of fp16: not with --precision fp32" err && exit $rc
+--attention standard takes fp16 | 0 | . $T/embed.sh; some >t; vn-embed -m m --attention standard --precision fp16 t | rows >a; vn-embed -m m --attention standard t -v 2>err | rows | cmp - a && grep 'precision fp16, attention standard' err
+--attention: other words | 2 | . $T/embed.sh; some | vn-embed -m m --attention sdpa
+fp16 on the CPU needs standard | 76 | . $T/embed.sh; some | vn-embed -m m --device cpu --precision fp16
+provenance names the attention | 0 | . $T/embed.sh; some >t; vn-embed -m m t | grep -aF '"attention":"flash"' >/dev/null && vn-embed -m m --attention standard --no-provenance t | grep -aF '"attention":"standard"' >/dev/null
 unknown options of vn-pool | 2 | vn-pool --model m
 threads: no number | 2 | . $T/embed.sh; some | vn-embed -m m -t 0
