@@ -111,6 +111,10 @@ int vn_backends_open(const struct vn_backend_options *o,
             one.device = name;
         rc = vn_backend_open(&one, &out[i], err);
         *n += rc == VN_OK;
+        if (rc == VN_OK && out[i]->attention != out[0]->attention)
+            rc = vn_fail(err, VN_EINCOMPAT,
+                         "--device '%s': some can do standard attention only: ask for it",
+                         o->device);
     }
     for (; rc < 0 && *n; (*n)--)
         out[*n - 1]->ops.close(out[*n - 1]);
