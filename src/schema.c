@@ -324,17 +324,81 @@ static bool value_text(const json_t *v, char *out, size_t size) {
     return ok;
 }
 
-bool vn_schema_provenance(const struct vn_schema *s, const char *member, char *out,
-                          size_t size) {
+/* Of the programs of one input, or, for ANY, of all. */
+enum { ANY = -1 };
+
+static bool find_member(const struct vn_schema *s, int input, const char *member, char *out,
+                        size_t size) {
     bool found = false;
     for (int n = next_program(s) - 1; n >= 0 && !found; n--) {
         const char *entry = program_entry(s, n);
         json_t *root = entry ? json_loads(entry, 0, NULL) : NULL;
         const json_t *v = json_object_get(root, member);
-        found = v && value_text(v, out, size);
+        const json_t *of = json_object_get(root, "input");
+        if (input == ANY || (json_is_integer(of) && json_integer_value(of) == input))
+            found = v && value_text(v, out, size);
         json_decref(root);
     }
     return found;
+}
+
+bool vn_schema_provenance(const struct vn_schema *s, const char *member, char *out,
+                          size_t size) {
+    return find_member(s, ANY, member, out, size);
+}
+
+bool vn_schema_input_provenance(const struct vn_schema *s, int input, const char *member,
+                                char *out, size_t size) {
+    return find_member(s, vn_schema_inputs(s) == 1 ? ANY : input, member, out, size);
+}
+
+int vn_schema_inputs(const struct vn_schema *s) {
+    for (int n = next_program(s) - 1; n >= 0; n--) {
+        const char *entry = program_entry(s, n);
+        json_t *root = entry ? json_loads(entry, 0, NULL) : NULL;
+        const size_t widths = json_array_size(json_object_get(root, "widths"));
+        json_decref(root);
+        if (widths)
+            return widths > VN_MAX_METADATA ? 1 : (int)widths;
+    }
+    return 1;
+}
+
+/* The entry with its mark; what is no JSON object cannot be marked. malloc'ed. */
+static char *marked(const char *entry, int input, bool joined) {
+    json_t *root = json_loads(entry, 0, NULL), *of = json_object_get(root, "input");
+    char *text = NULL;
+    if (joined && json_is_integer(of))
+        json_integer_set(of, json_integer_value(of) + input);
+    else if (!joined && json_is_object(root))
+        json_object_set_new(root, "input", json_integer(input));
+    if (json_is_object(root))
+        text = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    return text ? text : strdup(entry);
+}
+
+int vn_schema_add_input(struct vn_schema *s, const struct vn_schema *from, int input,
+                        struct vn_error *err) {
+    const bool joined = vn_schema_inputs(from) > 1;
+    for (int i = 0, n = next_program(from), at = next_program(s); i < n; i++) {
+        const char *entry = program_entry(from, i);
+        char key[32], *text = entry ? marked(entry, input, joined) : NULL;
+        if (!entry)
+            continue;
+        if (at == MAX_PROGRAMS) {
+            free(text);
+            return vn_fail(err, VN_EINCOMPAT, "provenance of more than %d programs",
+                           MAX_PROGRAMS);
+        }
+        snprintf(key, sizeof key, PROGRAM_KEY "%d", at++);
+        int rc = text ? vn_schema_set_meta(s, key, text, err)
+                      : vn_fail(err, VN_EFAIL, "cannot allocate a schema");
+        free(text);
+        if (rc != VN_OK)
+            return rc;
+    }
+    return VN_OK;
 }
 
 /* ---- concatenation --------------------------------------------------------------- */

@@ -129,4 +129,18 @@ int vn_schema_add_program(struct vn_schema *s, const char *members, struct vn_er
 bool vn_schema_provenance(const struct vn_schema *s, const char *member, char *out,
                           size_t size);
 
+/* Vectors that stand side by side in the column "embedding": vn-join's entry has a member
+ * "widths", an array of that length; without it there is 1. */
+int vn_schema_inputs(const struct vn_schema *s);
+
+/* The same as vn_schema_provenance for one of them, counted from 0: of the programs that
+ * vn-join marked as its own. */
+bool vn_schema_input_provenance(const struct vn_schema *s, int input, const char *member,
+                                char *out, size_t size);
+
+/* Appends the entries of `from`, marked as those of inputs `input` and on, of which it has
+ * vn_schema_inputs: members "input", counted from 0. */
+int vn_schema_add_input(struct vn_schema *s, const struct vn_schema *from, int input,
+                        struct vn_error *err) VN_NODISCARD;
+
 #endif

@@ -24,6 +24,7 @@ pack records|vn-pack -m model --window 50|records.vn
 embed|vn-embed -m model --device cpu --precision fp32 -t 2|tokens.vn
 embed pooled|vn-embed -m model --device cpu --precision fp32 --pool mean -t 1|tokens.vn
 pool|vn-pool|embeddings.vn
+join|vn-join vectors2.vn -|vectors.vn
 classify|vn-classify -m head|vectors.vn
 classify stream|vn-classify -m head --format stream|vectors.vn
 view tsv|vn-view --to tsv|scores.vn

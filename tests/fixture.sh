@@ -4,7 +4,7 @@
 #   model/ head/        seeded: 2 layers, 32 wide; 2 classes
 #   reads.fa reads.fa.gz   $1 records (default 60), a few of them empty or odd
 #   dna.fa dna.fa.gz       as many reads of nucleotides
-#   records.vn tokens.vn embeddings.vn vectors.vn scores.vn
+#   records.vn tokens.vn embeddings.vn vectors.vn vectors2.vn scores.vn
 
 make_reads() { # number of records; seeded, so that every run makes the same
     awk -v n="$1" -v seed="${2:-1}" 'BEGIN {
@@ -45,6 +45,7 @@ make_fixture() {
     vn-pack -m model -o tokens.vn reads.fa
     vn-embed -m model --device cpu --precision fp32 -o embeddings.vn tokens.vn
     vn-pool -o vectors.vn embeddings.vn
+    vn-pool --pool max -o vectors2.vn embeddings.vn
     vn-classify -m head -o calls.tsv vectors.vn
     vn-classify -m head --format stream -o scores.vn vectors.vn
     records "$((${1:-60} / 3))" batch=8 >records.vn
@@ -61,6 +62,9 @@ failures=0
 # For tests of vn-classify alone: a head for vectors of 8, and made-up streams of those.
 make_head() { "$B/tests/mkmodel" --head --input 8 "$@" head; }
 vectors() { "$B/tests/mkvectors" "$@"; }
+in_order() { # the vectors of a stream, in the order of the input
+    vn-view --to tsv --columns record,embedding "$1" | tail -n +2 | sort -n | cut -f 2
+}
 
 # A records stream like vn-orf's: $1 reads of up to 3 chunks with up to 6 frames, some
 # chunks without one; protein and nucleotide of a row have lengths of their own. The rest

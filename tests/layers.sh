@@ -5,9 +5,9 @@ cd "$T/.." || exit 1
 
 level() { # of a file of src/, by its name
     case $1 in
-    vn.h | err.* | mem.* | num.h | io.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.* | plans.*) echo 1 ;;
+    vn.h | err.* | mem.* | num.h | io.* | ahead.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.* | plans.*) echo 1 ;;
     tool.*) echo 9 ;;
-    arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | rowstore.* | reader.c | writer.c | order.* | npy.* ) echo 2 ;;
+    arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | rowstore.* | reader.c | writer.c | order.* | joiner.* | npy.* ) echo 2 ;;
     fastx.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
     json.* | scorer.* | safetensors*.* | model.* | head.* | pickle*.* | ptfile.* | import*.*) echo 4 ;;
     backend.* | pool.* | cpu*) echo 5 ;;

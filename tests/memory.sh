@@ -63,4 +63,17 @@ while IFS='|' read -r name command input copies slack <&3; do
     [ $((b * 100)) -lt $((a * 105)) ] || [ $((b - a)) -lt "$slack" ]
     say $? "$name: $((a / 1024)).$((a % 1024 * 10 / 1024)) MiB, tenfold input $((b / 1024)).$((b % 1024 * 10 / 1024)) MiB"
 done 3< <(programs)
+# vn-join has no single input: twenty copies of both, and two hundred
+for n in 20 200; do
+    for f in vectors vectors2; do
+        for ((i = 0; i < n; i++)); do cat $f.vn; done >$f.$n
+    done
+done
+joined() { # copies: KiB
+    rm -f rss
+    "$B/tests/child" --rss rss -- vn-join "vectors.$1" "vectors2.$1" >/dev/null 2>err && cat rss
+}
+a=$(joined 20) b=$(joined 200)
+[ -n "$a" ] && [ -n "$b" ] && [ $((b - a)) -lt 640 ]
+say $? "join: $a KiB, tenfold input $b KiB"
 exit $((failures > 0))

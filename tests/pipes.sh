@@ -7,6 +7,21 @@ set -u
 . "$T/fixture.sh"
 make_fixture 60 || exit 1
 child=$B/tests/child
+# vn-join as a filter of one input: its last argument, or standard input
+cat >join <<'END'
+#!/bin/bash
+args=() file=-
+while [ $# -gt 0 ]; do
+    case $1 in
+    -o) args+=("$1" "$2") && shift ;;
+    -*) args+=("$1") ;;
+    *) file=$1 ;;
+    esac
+    shift
+done
+exec vn-join vectors2.vn "$file" "${args[@]}"
+END
+chmod +x join
 
 # NAME | the program's arguments for reading standard input | its input
 programs() {
@@ -19,6 +34,7 @@ pack records|vn-pack -m model --window 50|records.vn
 embed|vn-embed -m model --device cpu --precision fp32|tokens.vn
 embed pooled|vn-embed -m model --device cpu --precision fp32 --pool mean|tokens.vn
 pool|vn-pool|embeddings.vn
+join|./join|vectors.vn
 classify|vn-classify -m head|vectors.vn
 classify stream|vn-classify -m head --format stream|vectors.vn
 view tsv|vn-view --to tsv|scores.vn

@@ -35,6 +35,7 @@ pack records|vn-pack -m model records.vn
 embed|$embed tokens.vn
 embed pooled|$embed --pool mean tokens.vn
 pool|vn-pool embeddings.vn
+join|vn-join vectors.vn vectors2.vn
 classify stream|$classify --format stream vectors.vn
 view npy|vn-view --to npy vectors.vn
 view safetensors|vn-view --to safetensors vectors.vn
@@ -48,7 +49,7 @@ on out 0 '' 'orf: FASTA on the terminal' vn-orf --to protein dna.fa
 on out 0 '' 'view: text on the terminal' vn-view vectors.vn
 on out 0 '' 'view: a check on the terminal' vn-view --check vectors.vn
 
-for command in 'vn-orf -o x' 'vn-pack -m model -o x' "$embed -o x" 'vn-pool -o x' "$classify" vn-view \
+for command in 'vn-orf -o x' 'vn-pack -m model -o x' "$embed -o x" 'vn-pool -o x' 'vn-join vectors.vn - -o x' "$classify" vn-view \
     'vn-view --check'; do
     # shellcheck disable=SC2086
     on in 2 'standard input is a terminal' "$command: terminal on stdin" $command

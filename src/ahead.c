@@ -1,0 +1,382 @@
+#include "ahead.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHUNK ((size_t)1 << 20)
+#define PATIENCE 1 /* seconds without a byte before another pipe may go on */
+
+/* A piece of a pipe, in memory or, when it is full, in the file. The thread fills it behind
+ * `len`, the reader takes it from `at`: neither touches what is the other's. */
+struct chunk {
+    struct chunk *next;
+    uint8_t *data; /* [CHUNK], or NULL: in the file */
+    size_t len, at;
+    off_t slot;    /* in the file */
+    bool moving;   /* to the file, at this moment */
+};
+
+struct vn_ahead {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* anything of any pipe */
+    int64_t memory;
+    const struct pipe_source *waited_for; /* by the reader, or NULL */
+    struct timespec since; /* it waits, or the last bytes of that pipe have come */
+    int64_t spilled, most_spilled; /* bytes */
+    int status; /* of the first thread that failed: whoever waits is told */
+    struct vn_error error;
+};
+
+struct pipe_source {
+    struct vn_source base; /* first */
+    struct vn_ahead *group;
+    char *path; /* NULL: standard input */
+    struct vn_source *inner; /* the thread's */
+    pthread_t thread;
+    /* under the group's lock */
+    struct chunk *head, *tail;
+    int64_t n_chunks, n_in_memory, limit; /* chunks */
+    bool ended;            /* no more chunks will come */
+    off_t next_slot;
+    struct chunk *spare;   /* whose slot, or whose memory, may be used again */
+    int file;              /* -1: none yet; opened and written by the thread */
+    /* the reader's */
+    uint8_t *fetched;      /* [CHUNK] a chunk from the file */
+};
+
+int vn_ahead_new(int64_t memory, struct vn_ahead **out, struct vn_error *err) {
+    pthread_condattr_t attr;
+    struct vn_ahead *a = *out = vn_calloc(1, sizeof *a, err);
+    if (!a)
+        return VN_EFAIL;
+    a->memory = memory;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&a->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    return VN_OK;
+}
+
+void vn_ahead_free(struct vn_ahead *a) {
+    if (!a)
+        return;
+    pthread_cond_destroy(&a->changed);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+int64_t vn_ahead_spilled(const struct vn_ahead *a) {
+    return a->most_spilled;
+}
+
+/* ---- the file -------------------------------------------------------------------- */
+
+/* Without a name, so that nothing can be left behind. */
+static int open_file(struct pipe_source *p, struct vn_error *err) {
+    char path[4096];
+    const char *dir = getenv("TMPDIR");
+    dir = dir && *dir ? dir : "/tmp";
+    if (p->file >= 0)
+        return VN_OK;
+    if ((size_t)snprintf(path, sizeof path, "%s/vn-ahead.XXXXXX", dir) >= sizeof path)
+        return vn_fail(err, VN_EWRITE, "TMPDIR is too long");
+    p->file = mkostemp(path, O_CLOEXEC);
+    if (p->file < 0)
+        return vn_fail_errno(err, VN_EWRITE, errno, "cannot make a temporary file in '%s'",
+                             dir);
+    unlink(path);
+    return VN_OK;
+}
+
+static int write_chunk(struct pipe_source *p, const struct chunk *c, struct vn_error *err) {
+    int rc = open_file(p, err);
+    for (size_t done = 0; rc == VN_OK && done < c->len;) {
+        ssize_t n = pwrite(p->file, c->data + done, c->len - done, c->slot + (off_t)done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            rc = vn_fail_errno(err, VN_EWRITE, n ? errno : ENOSPC,
+                               "cannot write what '%s' is ahead to a temporary file",
+                               p->base.name);
+    }
+    return rc;
+}
+
+static int read_chunk(struct pipe_source *p, const struct chunk *c, struct vn_error *err) {
+    for (size_t done = 0; done < c->len;) {
+        ssize_t n = pread(p->file, p->fetched + done, c->len - done, c->slot + (off_t)done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            return vn_fail_errno(err, VN_EFAIL, n ? errno : EIO,
+                                 "cannot read the temporary file of '%s'", p->base.name);
+    }
+    return VN_OK;
+}
+
+/* Moves the last chunk, which is full, to the file if memory holds enough without it, and
+ * the reader is not at it. Called with the lock, which is released meanwhile. */
+static int spill(struct pipe_source *p, struct vn_error *err) {
+    struct vn_ahead *a = p->group;
+    struct chunk *c = p->tail;
+    if (!c || c == p->head || c->len < CHUNK ||
+        p->n_in_memory * (int64_t)CHUNK < a->memory)
+        return VN_OK;
+    if (c->slot < 0) {
+        c->slot = p->next_slot;
+        p->next_slot += (off_t)CHUNK;
+    }
+    c->moving = true;
+    pthread_mutex_unlock(&a->lock);
+    int rc = write_chunk(p, c, err);
+    pthread_mutex_lock(&a->lock);
+    c->moving = false;
+    if (rc == VN_OK) {
+        free(c->data);
+        c->data = NULL;
+        p->n_in_memory--;
+        a->spilled += (int64_t)CHUNK;
+        if (a->spilled > a->most_spilled)
+            a->most_spilled = a->spilled;
+    }
+    pthread_cond_broadcast(&a->changed);
+    return rc;
+}
+
+/* ---- the thread ------------------------------------------------------------------ */
+
+static double seconds_since(const struct timespec *then) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - then->tv_sec) + 1e-9 * (double)(now.tv_nsec - then->tv_nsec);
+}
+
+/* Waits until there may be another chunk. With the lock. */
+static void wait_for_room(struct pipe_source *p) {
+    struct vn_ahead *a = p->group;
+    struct timespec begun;
+    clock_gettime(CLOCK_MONOTONIC, &begun);
+    while (p->n_chunks >= p->limit) {
+        struct timespec until = begun;
+        until.tv_sec += PATIENCE;
+        pthread_cond_timedwait(&a->changed, &a->lock, &until);
+        if (seconds_since(&begun) < PATIENCE)
+            continue;
+        clock_gettime(CLOCK_MONOTONIC, &begun);
+        if (a->waited_for && a->waited_for != p && seconds_since(&a->since) >= PATIENCE)
+            p->limit += VN_AHEAD_STEP / (int64_t)CHUNK;
+    }
+}
+
+/* Appends an empty chunk. With the lock. */
+static int add_chunk(struct pipe_source *p, struct vn_error *err) {
+    struct chunk *c = p->spare;
+    if (c)
+        p->spare = c->next;
+    else if ((c = vn_calloc(1, sizeof *c, err)))
+        c->slot = -1;
+    if (c && !c->data && !(c->data = malloc(CHUNK))) {
+        free(c);
+        c = NULL;
+    }
+    if (!c)
+        return vn_fail(err, VN_EFAIL, "cannot allocate memory to read '%s' ahead",
+                       p->base.name);
+    c->next = NULL;
+    c->len = c->at = 0;
+    if (p->tail)
+        p->tail->next = c;
+    else
+        p->head = c;
+    p->tail = c;
+    p->n_chunks++;
+    p->n_in_memory++;
+    return VN_OK;
+}
+
+/* A part of the input that the thread may be cancelled in: nothing is held there. */
+static int64_t read_some(struct pipe_source *p, uint8_t *to, size_t n, struct vn_error *err) {
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    int64_t got = p->inner->read(p->inner, to, n, err);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    return got;
+}
+
+/* Reads into the last chunk; > 0, 0 at the end. With the lock, released meanwhile. */
+static int64_t fill(struct pipe_source *p, struct vn_error *err) {
+    struct vn_ahead *a = p->group;
+    int rc = VN_OK;
+    if (!p->tail || p->tail->len == CHUNK) {
+        rc = spill(p, err);
+        if (rc == VN_OK) {
+            wait_for_room(p);
+            rc = add_chunk(p, err);
+        }
+    }
+    if (rc != VN_OK)
+        return rc;
+    struct chunk *c = p->tail;
+    const size_t len = c->len;
+    pthread_mutex_unlock(&a->lock);
+    int64_t got = read_some(p, c->data + len, CHUNK - len, err);
+    pthread_mutex_lock(&a->lock);
+    if (got > 0)
+        c->len += (size_t)got;
+    if (a->waited_for == p)
+        clock_gettime(CLOCK_MONOTONIC, &a->since);
+    pthread_cond_broadcast(&a->changed);
+    return got;
+}
+
+static void *run(void *arg) {
+    struct pipe_source *p = arg;
+    struct vn_error err = {0};
+    int64_t rc = vn_source_open(p->path, &p->inner, &err); /* waits for a FIFO's writer */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_mutex_lock(&p->group->lock);
+    if (rc == VN_OK)
+        while ((rc = fill(p, &err)) > 0)
+            ;
+    p->ended = true;
+    if (rc < 0 && !p->group->status) {
+        p->group->status = (int)rc;
+        p->group->error = err;
+    }
+    pthread_cond_broadcast(&p->group->changed);
+    pthread_mutex_unlock(&p->group->lock);
+    return NULL;
+}
+
+/* ---- the reader ------------------------------------------------------------------ */
+
+/* Gives the first chunk, which has been taken, back. With the lock. */
+static void drop_head(struct pipe_source *p) {
+    struct chunk *c = p->head;
+    p->head = c->next;
+    if (!p->head)
+        p->tail = NULL;
+    p->n_chunks--;
+    if (c->data)
+        p->n_in_memory--;
+    else
+        p->group->spilled -= (int64_t)CHUNK;
+    c->next = p->spare;
+    p->spare = c;
+    pthread_cond_broadcast(&p->group->changed);
+}
+
+/* The chunk to take from next, NULL at the end or if any pipe has failed. With the lock, released while waiting. */
+static struct chunk *wait_for_bytes(struct pipe_source *p) {
+    struct vn_ahead *a = p->group;
+    for (;;) {
+        if (p->head && p->head->at == CHUNK)
+            drop_head(p);
+        struct chunk *c = p->head;
+        if (c && !c->moving && c->at < c->len)
+            return c;
+        if (a->status || (p->ended && (!c || c->at == c->len)))
+            return NULL;
+        if (a->waited_for != p) {
+            a->waited_for = p;
+            clock_gettime(CLOCK_MONOTONIC, &a->since);
+        }
+        pthread_cond_wait(&a->changed, &a->lock);
+    }
+}
+
+static int64_t pipe_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
+    struct pipe_source *p = (struct pipe_source *)s;
+    pthread_mutex_lock(&p->group->lock);
+    struct chunk *c = wait_for_bytes(p);
+    p->group->waited_for = NULL;
+    const size_t have = c ? c->len - c->at : 0;
+    const bool in_file = c && !c->data;
+    const int status = c ? VN_OK : p->group->status;
+    if (status && err)
+        *err = p->group->error;
+    pthread_mutex_unlock(&p->group->lock);
+    if (!c)
+        return status;
+    if (in_file && !p->fetched && !(p->fetched = malloc(CHUNK)))
+        return vn_fail(err, VN_EFAIL, "cannot allocate memory to read '%s'", s->name);
+    if (in_file && c->at == 0) {
+        int rc = read_chunk(p, c, err);
+        if (rc != VN_OK)
+            return rc;
+    }
+    n = n < have ? n : have;
+    memcpy(buf, (in_file ? p->fetched : c->data) + c->at, n);
+    c->at += n;
+    return (int64_t)n;
+}
+
+static void free_chunks(struct chunk *c) {
+    while (c) {
+        struct chunk *next = c->next;
+        free(c->data);
+        free(c);
+        c = next;
+    }
+}
+
+static void pipe_close(struct vn_source *s) {
+    struct pipe_source *p = (struct pipe_source *)s;
+    pthread_mutex_lock(&p->group->lock);
+    p->limit = INT64_MAX; /* it is not to wait for room, but to end at its next read */
+    pthread_cond_broadcast(&p->group->changed);
+    pthread_mutex_unlock(&p->group->lock);
+    pthread_cancel(p->thread);
+    pthread_join(p->thread, NULL);
+    vn_source_close(p->inner);
+    free_chunks(p->head);
+    free_chunks(p->spare);
+    if (p->file >= 0)
+        close(p->file);
+    free(p->fetched);
+    free(p->path);
+    free(s->name);
+    free(p);
+}
+
+/* ---- open ------------------------------------------------------------------------ */
+
+static bool is_regular(const char *path) {
+    struct stat st;
+    return (path ? stat(path, &st) : fstat(STDIN_FILENO, &st)) != 0 || S_ISREG(st.st_mode) ||
+           S_ISDIR(st.st_mode);
+}
+
+int vn_ahead_open(struct vn_ahead *a, const char *path, struct vn_source **out,
+                  struct vn_error *err) {
+    const bool is_stdin = !path || !strcmp(path, "-");
+    *out = NULL;
+    if (is_regular(is_stdin ? NULL : path)) /* or not there: vn_source_open says so */
+        return vn_source_open(path, out, err);
+    struct pipe_source *p = vn_calloc(1, sizeof *p, err);
+    if (!p)
+        return VN_EFAIL;
+    p->group = a;
+    p->file = -1;
+    p->limit = a->memory / (int64_t)CHUNK + 1;
+    p->path = is_stdin ? NULL : strdup(path);
+    p->base = (struct vn_source){pipe_read, pipe_close,
+                                 strdup(is_stdin ? "standard input" : path)};
+    if (!p->base.name || (!is_stdin && !p->path) ||
+        pthread_create(&p->thread, NULL, run, p) != 0) {
+        free(p->path);
+        free(p->base.name);
+        free(p);
+        return vn_fail(err, VN_EFAIL, "cannot start a thread to read '%s'",
+                       is_stdin ? "standard input" : path);
+    }
+    *out = &p->base;
+    return VN_OK;
+}

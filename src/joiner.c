@@ -1,0 +1,489 @@
+#include "joiner.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "order.h"
+
+#define PART_ROWS 4096
+#define PART_BYTES ((int64_t)8 << 20) /* of vectors in a batch; a single one may have more */
+
+/* A column that the first stream has as well. */
+struct shared {
+    int first, here;
+};
+
+struct stream {
+    const struct vn_schema *schema;
+    const char *name;
+    int id, record, embedding, status; /* columns; status may be -1 */
+    int32_t width;
+    struct shared *shared; /* [n_shared] */
+    int n_shared;
+    struct vn_order *order;
+    struct vn_batch ready; /* rows whose turn has come: views of the order */
+    int64_t at;            /* the first that has not come out */
+    bool ended;
+};
+
+struct vn_joiner {
+    int n;
+    struct stream *in;
+    int64_t width; /* of all */
+    struct vn_schema schema;
+    int embedding, status; /* columns of the output */
+    struct {
+        int stream, column;
+    } *source; /* [schema.n_fields] where a carried column comes from */
+    struct vn_builder *columns;   /* [schema.n_fields] */
+    struct vn_buf vectors;        /* [rows, width] f32 */
+    struct vn_buf validity;       /* [rows] bits */
+    struct vn_buf text;           /* of a status */
+    uint64_t rows, nulls;
+};
+
+/* ---- schemas --------------------------------------------------------------------- */
+
+static int find_columns(struct stream *s, struct vn_error *err) {
+    static const enum vn_type utf8[] = {VN_UTF8}, number[] = {VN_UINT64},
+                              vector[] = {VN_FIXED_LIST, VN_FLOAT32};
+    int rc = vn_schema_require_kind(s->schema, VN_KIND_VECTORS, err);
+    if (rc >= 0)
+        rc = s->id = vn_schema_require(s->schema, "id", utf8, 1, err);
+    if (rc >= 0)
+        rc = s->record = vn_schema_require(s->schema, "record", number, 1, err);
+    if (rc >= 0)
+        rc = s->embedding = vn_schema_require(s->schema, "embedding", vector, 2, err);
+    s->status = vn_schema_find(s->schema, "status");
+    if (rc >= 0 && s->status >= 0)
+        rc = vn_schema_require(s->schema, "status", utf8, 1, err);
+    if (rc < 0)
+        return vn_prefix(err, "'%s'", s->name);
+    s->width = s->schema->fields[s->embedding].level[0].size;
+    return VN_OK;
+}
+
+static bool same_type(const struct vn_field *a, const struct vn_field *b) {
+    bool same = a->depth == b->depth;
+    for (int l = 0; same && l < a->depth; l++)
+        same = a->level[l].type == b->level[l].type && a->level[l].size == b->level[l].size;
+    return same;
+}
+
+/* Finds what stream k has in common with the first one. */
+static int find_shared(struct vn_joiner *j, int k, struct vn_error *err) {
+    struct stream *s = &j->in[k], *first = &j->in[0];
+    s->shared = vn_calloc((size_t)s->schema->n_fields, sizeof *s->shared, err);
+    if (!s->shared)
+        return VN_EFAIL;
+    for (int i = 0; i < s->schema->n_fields; i++) {
+        const struct vn_field *f = &s->schema->fields[i];
+        const int at = vn_schema_find(first->schema, f->level[0].name);
+        char x[128], y[128];
+        if (i == s->embedding || i == s->status || i == s->record || at < 0)
+            continue;
+        const struct vn_field *g = &first->schema->fields[at];
+        if (!same_type(f, g))
+            return vn_fail(err, VN_EINCOMPAT, "column '%s' is %s in '%s', %s in '%s'",
+                           f->level[0].name, vn_field_type_text(g, x, sizeof x), first->name,
+                           vn_field_type_text(f, y, sizeof y), s->name);
+        s->shared[s->n_shared++] = (struct shared){at, i};
+    }
+    return VN_OK;
+}
+
+/* Adds column i of stream k to the output, if it belongs there. */
+static int add_column(struct vn_joiner *j, int k, int i, struct vn_error *err) {
+    static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32};
+    const int32_t sizes[] = {(int32_t)j->width, 0};
+    const struct stream *s = &j->in[k];
+    const struct vn_field *f = &s->schema->fields[i];
+    const int at = j->schema.n_fields;
+    if (k == 0 && i == s->embedding) {
+        j->embedding = at;
+        return vn_schema_add(&j->schema, "embedding", vector, sizes, 2, true, err);
+    }
+    if (i == s->status) {
+        if (j->status >= 0)
+            return VN_OK;
+        j->status = at;
+        return vn_schema_add_flat(&j->schema, "status", VN_UTF8, err);
+    }
+    if (vn_schema_find(&j->schema, f->level[0].name) >= 0)
+        return VN_OK;
+    j->source[at].stream = k;
+    j->source[at].column = i;
+    return vn_schema_add_field(&j->schema, f, err);
+}
+
+/* Metadata but for programs, of the first stream that has it; then every chain. */
+static int join_metadata(struct vn_joiner *j, struct vn_error *err) {
+    int rc = VN_OK, input = 0;
+    for (int k = 0; k < j->n && rc == VN_OK; k++) {
+        const struct vn_schema *s = j->in[k].schema;
+        for (int i = 0; i < s->n_meta && rc == VN_OK; i++)
+            if (strncmp(s->meta[i].key, "vn.pg.", 6) != 0 &&
+                !vn_schema_meta(&j->schema, s->meta[i].key))
+                rc = vn_schema_set_meta(&j->schema, s->meta[i].key, s->meta[i].value, err);
+        if (rc == VN_OK)
+            rc = vn_schema_add_input(&j->schema, s, input, err);
+        input += vn_schema_inputs(s);
+    }
+    return rc;
+}
+
+static int make_schema(struct vn_joiner *j, struct vn_error *err) {
+    size_t most = 1;
+    int rc = VN_OK;
+    vn_schema_init(&j->schema, VN_KIND_VECTORS);
+    for (int k = 0; k < j->n; k++)
+        most += (size_t)j->in[k].schema->n_fields;
+    j->source = vn_calloc(most, sizeof *j->source, err);
+    if (!j->source)
+        return VN_EFAIL;
+    j->embedding = j->status = -1;
+    for (int k = 0; k < j->n && rc == VN_OK; k++)
+        for (int i = 0; i < j->in[k].schema->n_fields && rc == VN_OK; i++)
+            if (k == 0 || i != j->in[k].embedding)
+                rc = add_column(j, k, i, err);
+    if (rc == VN_OK && j->status < 0) {
+        j->status = j->schema.n_fields;
+        rc = vn_schema_add_flat(&j->schema, "status", VN_UTF8, err);
+    }
+    return rc == VN_OK ? join_metadata(j, err) : rc;
+}
+
+int vn_joiner_schema(struct vn_joiner *j, const char *members, const struct vn_schema **out,
+                     struct vn_error *err) {
+    struct vn_buf text = {0};
+    int rc = vn_buf_printf(&text, err, "%s,\"widths\":[", members);
+    for (int k = 0, n = 0; k < j->n && rc == VN_OK; k++) {
+        char widths[4096];
+        const struct stream *s = &j->in[k];
+        if (vn_schema_inputs(s->schema) > 1 &&
+            vn_schema_provenance(s->schema, "widths", widths, sizeof widths) &&
+            strlen(widths) > 2) /* a joined stream: its own, without the brackets */
+            rc = vn_buf_printf(&text, err, "%s%.*s", n++ ? "," : "",
+                               (int)strlen(widths) - 2, widths + 1);
+        else
+            rc = vn_buf_printf(&text, err, "%s%d", n++ ? "," : "", (int)s->width);
+    }
+    if (rc == VN_OK)
+        rc = vn_buf_append(&text, "]", 2, err);
+    if (rc == VN_OK)
+        rc = vn_schema_add_program(&j->schema, (const char *)text.data, err);
+    vn_buf_release(&text);
+    *out = &j->schema;
+    return rc;
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+static int open_streams(struct vn_joiner *j, const struct vn_schema *const *in,
+                        const char *const *names, int64_t max_waiting, struct vn_error *err) {
+    int rc = VN_OK;
+    for (int k = 0; k < j->n && rc == VN_OK; k++) {
+        struct stream *s = &j->in[k];
+        s->schema = in[k];
+        s->name = names[k];
+        rc = find_columns(s, err);
+        if (rc == VN_OK)
+            rc = find_shared(j, k, err);
+        if (rc == VN_OK)
+            rc = vn_order_new(s->schema, s->record, max_waiting, &s->order, err);
+        j->width += s->width;
+    }
+    if (rc == VN_OK && j->width > VN_MAX_BODY / (int64_t)sizeof(float))
+        rc = vn_fail(err, VN_EINCOMPAT, "vectors of %" PRId64 " values in all, at most %lld",
+                     j->width, (long long)(VN_MAX_BODY / (int64_t)sizeof(float)));
+    return rc;
+}
+
+int vn_joiner_new(const struct vn_schema *const *in, const char *const *names, int n,
+                  int64_t max_waiting, struct vn_joiner **out, struct vn_error *err) {
+    struct vn_joiner *j = *out = vn_calloc(1, sizeof *j, err);
+    if (!j)
+        return VN_EFAIL;
+    j->n = n;
+    j->in = vn_calloc((size_t)n, sizeof *j->in, err);
+    int rc = j->in ? open_streams(j, in, names, max_waiting, err) : VN_EFAIL;
+    if (rc == VN_OK)
+        rc = make_schema(j, err);
+    if (rc == VN_OK) {
+        j->columns = vn_calloc((size_t)j->schema.n_fields, sizeof *j->columns, err);
+        rc = j->columns ? VN_OK : VN_EFAIL;
+    }
+    if (rc != VN_OK) {
+        vn_joiner_free(j);
+        *out = NULL;
+        return rc;
+    }
+    for (int i = 0; i < j->schema.n_fields; i++)
+        vn_builder_init(&j->columns[i], &j->schema.fields[i]);
+    return VN_OK;
+}
+
+void vn_joiner_free(struct vn_joiner *j) {
+    if (!j)
+        return;
+    for (int k = 0; j->in && k < j->n; k++) {
+        vn_order_free(j->in[k].order);
+        vn_batch_release(&j->in[k].ready);
+        free(j->in[k].shared);
+    }
+    for (int i = 0; j->columns && i < j->schema.n_fields; i++)
+        vn_builder_release(&j->columns[i]);
+    vn_schema_release(&j->schema);
+    vn_buf_release(&j->vectors);
+    vn_buf_release(&j->validity);
+    vn_buf_release(&j->text);
+    free(j->columns);
+    free(j->source);
+    free(j->in);
+    free(j);
+}
+
+uint64_t vn_joiner_rows(const struct vn_joiner *j, uint64_t *nulls) {
+    *nulls = j->nulls;
+    return j->rows;
+}
+
+/* ---- in -------------------------------------------------------------------------- */
+
+bool vn_joiner_wants(const struct vn_joiner *j, int stream) {
+    return !j->in[stream].ended && j->in[stream].at == j->in[stream].ready.n_rows;
+}
+
+/* The next rows of a stream in order, if its last ones have come out. */
+static int refill(struct stream *s, struct vn_error *err) {
+    if (s->at < s->ready.n_rows)
+        return VN_OK;
+    s->at = s->ready.n_rows = 0;
+    int rc = vn_order_next(s->order, PART_ROWS, &s->ready, err);
+    return rc < 0 ? vn_prefix(err, "'%s'", s->name) : VN_OK;
+}
+
+int vn_joiner_put(struct vn_joiner *j, int stream, struct vn_batch *b,
+                  struct vn_error *err) {
+    struct stream *s = &j->in[stream];
+    int rc = VN_OK;
+    if (b->columns[s->embedding].level[1].null_count)
+        rc = vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
+    if (rc == VN_OK)
+        rc = vn_order_put(s->order, b, err);
+    return rc == VN_OK ? refill(s, err) : vn_prefix(err, "'%s'", s->name);
+}
+
+int vn_joiner_end(struct vn_joiner *j, int stream, struct vn_error *err) {
+    struct stream *s = &j->in[stream];
+    s->ended = true;
+    int rc = vn_order_finish(s->order, err);
+    return rc == VN_OK ? rc : vn_prefix(err, "'%s'", s->name);
+}
+
+/* ---- are rows the same? ---------------------------------------------------------- */
+
+static bool same_value(const struct vn_field *f, int l, const struct vn_column *a, int64_t i,
+                       const struct vn_column *b, int64_t k) {
+    const struct vn_level *v = &f->level[l];
+    const struct vn_array *x = &a->level[l], *y = &b->level[l];
+    int64_t from = i * v->size, to = from + v->size, from_b = k * v->size,
+            to_b = from_b + v->size;
+    if (vn_is_null(x, i) || vn_is_null(y, k))
+        return vn_is_null(x, i) && vn_is_null(y, k);
+    if (vn_type_offset_width(v->type)) {
+        vn_span(x, v->type, i, &from, &to);
+        vn_span(y, v->type, k, &from_b, &to_b);
+        if (to - from != to_b - from_b)
+            return false;
+    }
+    const uint8_t *p = x->values, *q = y->values;
+    if (vn_type_is_list(v->type)) {
+        bool same = true;
+        for (int64_t n = 0; same && n < to - from; n++)
+            same = same_value(f, l + 1, a, from + n, b, from_b + n);
+        return same;
+    }
+    if (v->type == VN_BOOL)
+        return (p[i >> 3] >> (i & 7) & 1) == (q[k >> 3] >> (k & 7) & 1);
+    const int64_t width = (int64_t)vn_type_width(v->type);
+    if (width)
+        from = i * width, to = from + width, from_b = k * width;
+    return to == from || !memcmp(p + from, q + from_b, (size_t)(to - from));
+}
+
+/* Row r of what comes next, in stream k and in the first one. */
+static int check_row(const struct vn_joiner *j, int k, int64_t r, struct vn_error *err) {
+    const struct stream *s = &j->in[k], *first = &j->in[0];
+    for (int i = 0; i < s->n_shared; i++) {
+        const struct shared c = s->shared[i];
+        const struct vn_field *f = &s->schema->fields[c.here];
+        const struct vn_column *a = &first->ready.columns[c.first],
+                               *b = &s->ready.columns[c.here];
+        if (same_value(f, 0, a, first->at + r, b, s->at + r))
+            continue;
+        if (c.here != s->id)
+            return vn_fail(err, VN_EINCOMPAT,
+                           "record %" PRIu64 ": column '%s' differs in '%s' and '%s'",
+                           j->rows + (uint64_t)r, f->level[0].name, first->name, s->name);
+        size_t m, n;
+        const char *x = vn_utf8_row(a, first->at + r, &m);
+        const char *y = vn_utf8_row(b, s->at + r, &n);
+        return vn_fail(err, VN_EINCOMPAT,
+                       "record %" PRIu64 " is '%.*s' in '%s', '%.*s' in '%s': the streams are "
+                       "not of the same input",
+                       j->rows + (uint64_t)r, (int)(m < 80 ? m : 80), x, first->name,
+                       (int)(n < 80 ? n : 80), y, s->name);
+    }
+    return VN_OK;
+}
+
+/* ---- out ------------------------------------------------------------------------- */
+
+static const char *status_at(const struct stream *s, int64_t row, size_t *n) {
+    const struct vn_column *c = s->status < 0 ? NULL : &s->ready.columns[s->status];
+    *n = 0;
+    return c && !vn_is_null(&c->level[0], row) ? vn_utf8_row(c, row, n) : "";
+}
+
+/* The status of a record that has all its vectors: "truncated" if one of them is. */
+static int whole_status(struct vn_joiner *j, int64_t r, struct vn_error *err) {
+    const char *text = "ok";
+    size_t n = 2, m;
+    for (int k = 0; k < j->n; k++) {
+        const char *own = status_at(&j->in[k], j->in[k].at + r, &m);
+        if (m && !(m == 2 && !memcmp(own, "ok", 2)) && n == 2)
+            text = own, n = m;
+    }
+    return vn_builder_add_bytes(&j->columns[j->status], text, n, err);
+}
+
+static bool has_vector(const struct stream *s, int64_t r) {
+    return !vn_is_null(&s->ready.columns[s->embedding].level[0], s->at + r);
+}
+
+/* The reason of the first stream without a vector; which one that is, unless all say the
+ * same. */
+static int null_status(struct vn_joiner *j, int64_t r, struct vn_error *err) {
+    const char *text = NULL;
+    char which[32] = "";
+    size_t n = 0, m;
+    int first = 0;
+    bool all = true;
+    for (int k = 0; k < j->n; k++) {
+        const struct stream *s = &j->in[k];
+        const char *own = status_at(s, s->at + r, &m);
+        if (has_vector(s, r)) {
+            all = false;
+            continue;
+        }
+        if (!m || vn_status_has_result(own, m)) /* brought no reason */
+            own = "empty", m = strlen(own);
+        if (!text)
+            text = own, n = m, first = k;
+        all = all && m == n && !memcmp(own, text, n);
+    }
+    if (!all)
+        snprintf(which, sizeof which, " (stream %d)", first + 1);
+    j->text.len = 0;
+    int rc = vn_buf_append(&j->text, text, n, err);
+    if (rc == VN_OK)
+        rc = vn_buf_puts(&j->text, which, err);
+    if (rc == VN_OK)
+        rc = vn_builder_add_bytes(&j->columns[j->status], j->text.data, j->text.len, err);
+    return rc;
+}
+
+/* Rows [0, n) of what comes next: the vectors, and the status that goes with them. */
+static int join_vectors(struct vn_joiner *j, int64_t n, struct vn_column *c,
+                        struct vn_error *err) {
+    const size_t bytes = (size_t)n * (size_t)j->width * sizeof(float);
+    int64_t nulls = 0;
+    int rc = vn_buf_resize(&j->vectors, bytes, err);
+    j->validity.len = 0;
+    if (rc == VN_OK)
+        rc = vn_buf_zeros(&j->validity, (size_t)(n + 7) / 8, err);
+    float *to = (float *)(void *)j->vectors.data;
+    for (int64_t r = 0; r < n && rc == VN_OK; r++) {
+        bool whole = true;
+        for (int k = 0; k < j->n; k++)
+            whole = whole && has_vector(&j->in[k], r);
+        for (int k = 0; k < j->n; k++) {
+            const struct stream *s = &j->in[k];
+            const float *from = s->ready.columns[s->embedding].level[1].values;
+            const size_t width = (size_t)s->width;
+            if (whole)
+                memcpy(to, from + (size_t)(s->at + r) * width, width * sizeof *to);
+            else
+                memset(to, 0, width * sizeof *to);
+            to += width;
+        }
+        if (whole)
+            j->validity.data[r >> 3] |= (uint8_t)(1 << (r & 7));
+        else
+            nulls++;
+        rc = whole ? whole_status(j, r, err) : null_status(j, r, err);
+    }
+    vn_column_vectors(c, n, (int32_t)j->width, j->vectors.data, j->validity.data, nulls);
+    j->nulls += (uint64_t)nulls;
+    return rc;
+}
+
+/* Rows that all streams have; 0 when one of them must be read first. */
+static int64_t rows_ready(const struct vn_joiner *j) {
+    int64_t n = PART_BYTES / (j->width * (int64_t)sizeof(float));
+    n = n < 1 ? 1 : n > PART_ROWS ? PART_ROWS : n;
+    for (int k = 0; k < j->n; k++) {
+        const int64_t left = j->in[k].ready.n_rows - j->in[k].at;
+        n = left < n ? left : n;
+    }
+    return n;
+}
+
+/* None may have ended while another goes on. */
+static int check_ends(const struct vn_joiner *j, struct vn_error *err) {
+    const struct stream *ended = NULL, *more = NULL;
+    for (int k = 0; k < j->n; k++) {
+        const struct stream *s = &j->in[k];
+        if (s->at < s->ready.n_rows)
+            more = s;
+        else if (s->ended)
+            ended = s;
+    }
+    if (ended && more)
+        return vn_fail(err, VN_EDATA, "'%s' ends after %" PRIu64 " records, '%s' has more",
+                       ended->name, j->rows, more->name);
+    return VN_OK;
+}
+
+int vn_joiner_next(struct vn_joiner *j, struct vn_batch *out, struct vn_error *err) {
+    const int64_t n = rows_ready(j);
+    if (!n)
+        return check_ends(j, err);
+    int rc = vn_batch_set_columns(out, j->schema.n_fields, err);
+    for (int i = 0; i < j->schema.n_fields; i++)
+        vn_builder_clear(&j->columns[i]);
+    for (int k = 1; k < j->n; k++)
+        for (int64_t r = 0; r < n && rc == VN_OK; r++)
+            rc = check_row(j, k, r, err);
+    for (int i = 0; i < j->schema.n_fields && rc == VN_OK; i++) {
+        const struct stream *s = &j->in[j->source[i].stream];
+        if (i != j->embedding && i != j->status)
+            rc = vn_builder_append(&j->columns[i], &s->ready.columns[j->source[i].column],
+                                   s->at, n, err);
+    }
+    if (rc == VN_OK)
+        rc = join_vectors(j, n, &out->columns[j->embedding], err);
+    for (int i = 0; i < j->schema.n_fields && rc == VN_OK; i++)
+        if (i != j->embedding)
+            vn_builder_view(&j->columns[i], &out->columns[i]);
+    out->n_rows = n;
+    j->rows += (uint64_t)n;
+    for (int k = 0; k < j->n && rc == VN_OK; k++) {
+        j->in[k].at += n;
+        rc = refill(&j->in[k], err);
+    }
+    return rc == VN_OK ? 1 : rc;
+}
