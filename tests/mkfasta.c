@@ -4,7 +4,9 @@
  *     mkfasta KIND RECORDS [SEED]
  *
  * KIND: protein (lengths as in UniProt, lines of 60), reads (FASTQ, 50 to 170 bases),
- * short (proteins of 50 to 170 residues, one line each). */
+ * short (proteins of 50 to 170 residues, one line each), ladder (nucleotides: the first
+ * record has one, the second two ...), odd (0 to 700 nucleotides: lower case, letters of
+ * several bases, few stop codons), genome (one record of RECORDS nucleotides). */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -46,14 +48,39 @@ static size_t protein_length(void) { /* log-normal, median 290 */
     return (size_t)(x < 10 ? 10 : x > 30000 ? 30000 : x);
 }
 
+static void nucleotides(const char *kind, long long n) {
+    static char seq[30001];
+    static const char *const alphabets[] = {"ACGTACGTACGTACGT", "ACGTacgtacgtACGT",
+                                            "ACGTACGTACGTNACG", "ACGTUNRYacgtKM-n",
+                                            "CCGTCCGTCCGTCCGA", "NNNNNNNNNNNNNNNA"};
+    if (!strcmp(kind, "genome")) {
+        printf(">genome of %lld letters\n", n);
+        for (; n > 0; n -= 80) {
+            draw(seq, 80, alphabets[0], 15);
+            printf("%.*s\n", n < 80 ? (int)n : 80, seq);
+        }
+        return;
+    }
+    for (long long i = 0; i < n; i++) {
+        int odd = !strcmp(kind, "odd");
+        size_t len = odd ? rnd() % (i % 2 ? 60 : 700) : (size_t)i + 1;
+        draw(seq, len, alphabets[odd ? rnd() % 6 : 0], 15);
+        printf(">%s.%lld of nucleotides\n%.*s\n", kind, i, (int)len, seq);
+    }
+}
+
 int main(int argc, char **argv) {
     static char seq[30001], quality[30001];
     if (argc < 3) {
-        fprintf(stderr, "usage: mkfasta protein|reads|short RECORDS [SEED]\n");
+        fprintf(stderr, "usage: mkfasta protein|reads|short|ladder|odd|genome RECORDS [SEED]\n");
         return 2;
     }
     long long n = strtoll(argv[2], NULL, 10);
     state = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+    if (!strcmp(argv[1], "ladder") || !strcmp(argv[1], "odd") || !strcmp(argv[1], "genome")) {
+        nucleotides(argv[1], n);
+        return fflush(stdout) || ferror(stdout);
+    }
     make_residues();
     memset(quality, 'I', sizeof quality - 1);
     for (long long i = 0; i < n; i++) {
