@@ -108,6 +108,16 @@ void vn_cuda_release(struct vn_backend *b, void *p) {
     }
 }
 
+static int available(struct vn_backend *b, size_t *bytes, struct vn_error *err) {
+    struct vn_cuda *c;
+    size_t total;
+    int rc = vn_cuda_enter(b, &c, err);
+    if (rc)
+        return rc;
+    cudaError_t e = cudaMemGetInfo(bytes, &total);
+    return e ? failed(e, "cannot ask for the free memory", err) : VN_OK;
+}
+
 static void chunk_free(const struct chunks *s, struct chunk *k) {
     if (s->on_device)
         cudaFree(k->p);
@@ -404,6 +414,7 @@ static int start(struct vn_cuda *c, const struct cudaDeviceProp *p, int threads,
 
 static const struct vn_backend_ops cuda_ops = {
     "cuda",          vn_cuda_alloc,      vn_cuda_release,
+    available,
     copy_in,         copy_out,           mark,
     wait_slot,       vn_cuda_stamp,      vn_cuda_between,
     vn_cuda_matrix_new, vn_cuda_matrix_free,

@@ -152,6 +152,10 @@ struct vn_backend_ops {
     int (*alloc)(struct vn_backend *, size_t bytes, void **out, struct vn_error *);
     void (*release)(struct vn_backend *, void *);
 
+    /* Bytes that alloc may still give: of a GPU, what is free now; of the host SIZE_MAX, for
+     * it promises more than it has. */
+    int (*available)(struct vn_backend *, size_t *bytes, struct vn_error *);
+
     /* Queued copies; the host memory must stay until `wait` of a later mark. */
     int (*copy_in)(struct vn_backend *, void *device, const void *host, size_t bytes,
                    struct vn_error *);

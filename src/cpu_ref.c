@@ -17,6 +17,13 @@ struct vn_matrix {
 
 /* ---- memory and order ------------------------------------------------------------ */
 
+static int ref_available(struct vn_backend *b, size_t *bytes, struct vn_error *err) {
+    (void)b;
+    (void)err;
+    *bytes = SIZE_MAX;
+    return VN_OK;
+}
+
 static int ref_alloc(struct vn_backend *b, size_t bytes, void **out,
                      struct vn_error *err) {
     (void)b;
@@ -328,6 +335,7 @@ static int ref_convert(struct vn_backend *be, const float *x, void *y,
 static const struct vn_backend_ops ref_ops = {
     .name = "cpu-reference",
     .alloc = ref_alloc,
+    .available = ref_available,
     .release = ref_release,
     .copy_in = ref_copy,
     .copy_out = ref_copy,

@@ -254,6 +254,9 @@ static int s_attn(struct vn_backend *b, const struct vn_seqs *s,
 
 /* ---- as the other backend has it ------------------------------------------------- */
 
+static int s_available(struct vn_backend *b, size_t *bytes, struct vn_error *err) {
+    return inner(b)->ops.available(inner(b), bytes, err);
+}
 static int s_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err) {
     return inner(b)->ops.alloc(inner(b), bytes, out, err);
 }
@@ -315,6 +318,7 @@ int vn_cpu_standard_open(struct vn_backend *in, struct vn_backend **out,
     s->base.ops = (struct vn_backend_ops){
         .name = in->ops.name,
         .alloc = s_alloc,
+        .available = s_available,
         .release = s_release,
         .copy_in = s_copy_in,
         .copy_out = s_copy_out,

@@ -7,9 +7,6 @@
 #include "carry.h"
 #include "mem.h"
 
-/* Output of one part. A single record may give more. */
-#define PART_BYTES ((int64_t)64 << 20)
-
 struct vn_embedder {
     struct vn_reader *reader;
     struct vn_fleet *fleet;
@@ -185,7 +182,7 @@ static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error
     for (int64_t from = 0, to, n = b->n_rows; from < n && rc > 0; from = to) {
         to = from + 1;
         while (to < n && (e->pooled ? to + 1 - from : offsets[to + 1] - offsets[from]) *
-                                 e->row_bytes <= PART_BYTES)
+                                 e->row_bytes <= VN_PLAN_JOB_BYTES)
             to++;
         rc = vn_fleet_submit(e->fleet, c->level[1].values, offsets + from, to - from, b);
     }

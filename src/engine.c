@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,12 +9,6 @@
 #include "net.h"
 #include "num.h"
 
-/* A slice is what runs at once. It is large enough to fill the matrix products and small
- * enough for its activations to stay in the caches of a CPU; a longer record is a slice of
- * its own. */
-#define SLICE_BYTES ((size_t)16 << 20) /* of scratch */
-#define SLICE_TOKENS_MIN 512
-#define SLICE_TOKENS_MAX 4096
 #define ROPE_TOKENS_MIN 1024
 
 /* What a job needs on the host while it is in flight. */
@@ -31,17 +26,15 @@ struct vn_engine {
     const struct vn_net_ops *family;
     struct vn_net *net;
     size_t row_bytes; /* of a row of the output */
-    int64_t max_tokens, slice_tokens;
+    struct vn_plan plan;
 
-    void *arena; /* on the device, one allocation; the parts of one slice: */
-    uint16_t *tokens; /* [max_tokens] */
-    int32_t *cu;      /* [slice_tokens + 1] */
-    uint8_t *bad;     /* [slice_tokens] */
-    void *out;        /* pooled: [slice_tokens, D] f32; else [max_tokens, D] f16, or none */
-    void *scratch;    /* for family->forward */
-
-    float *rope_cos, *rope_sin; /* [rope_len, K / 2] on the device */
-    struct vn_buf rope_host;    /* [2, rope_len, K / 2] */
+    void *arena; /* on the device, one allocation; its parts, as planned: */
+    uint16_t *tokens;
+    int32_t *cu;
+    uint8_t *bad;
+    void *out, *scratch;
+    float *rope_cos, *rope_sin; /* filled for positions [0, rope_len) */
+    struct vn_buf rope_host;    /* what was filled in last */
     int64_t rope_len;
 
     struct slot slots[VN_SLOTS];
@@ -54,8 +47,8 @@ const char *vn_outcome_name(enum vn_outcome o) {
     return outcome_names[o];
 }
 
-int64_t vn_engine_max_tokens(const struct vn_engine *e) {
-    return e->max_tokens;
+const struct vn_plan *vn_engine_plan(const struct vn_engine *e) {
+    return &e->plan;
 }
 
 int vn_engine_depth(const struct vn_engine *e) {
@@ -64,48 +57,50 @@ int vn_engine_depth(const struct vn_engine *e) {
 
 /* ---- start and end --------------------------------------------------------------- */
 
-/* Appends n items of `size` bytes to the arena; the offset of the first. */
-static bool reserve(size_t *total, int64_t n, size_t size, size_t *offset) {
-    size_t bytes;
-    *offset = *total;
-    if (!vn_mul((size_t)n, size, &bytes) || bytes > SIZE_MAX - VN_ALIGN)
-        return false;
-    return vn_add(*total, vn_round_up(bytes, VN_ALIGN), total);
-}
-
-static int arena_new(struct vn_engine *e, struct vn_error *err) {
-    bool pooled = e->opts.pool != VN_POOL_NONE;
-    bool converted = !pooled && e->opts.out_type != VN_F32;
-    size_t total = 0, tokens, cu, bad, out, scratch;
-    size_t per_token = e->family->scratch(&e->config, e->b->act);
-    if (!reserve(&total, e->max_tokens, sizeof(uint16_t), &tokens) ||
-        !reserve(&total, e->slice_tokens + 1, sizeof(int32_t), &cu) ||
-        !reserve(&total, e->slice_tokens, 1, &bad) ||
-        !reserve(&total, pooled ? e->slice_tokens : converted ? e->max_tokens : 0,
-                 e->row_bytes, &out) ||
-        !reserve(&total, e->max_tokens, per_token, &scratch))
-        return vn_fail(err, VN_EFAIL, "cannot allocate %lld x %zu bytes",
-                       (long long)e->max_tokens, per_token);
-    int rc = e->b->ops.alloc(e->b, total, &e->arena, err);
-    if (rc < 0) {
-        vn_prefix(err, "no room for records of %lld tokens (--max-tokens takes fewer)",
-                  (long long)e->max_tokens);
+/* The plan, held against what the device has left once the weights are there; `had` is what
+ * was free before them. */
+static int check_room(const struct vn_engine *e, const struct vn_plan_options *po, size_t had,
+                      struct vn_error *err) {
+    size_t left;
+    int rc = e->b->ops.available(e->b, &left, err);
+    if (rc < 0 || e->plan.total <= left)
         return rc;
-    }
-    uint8_t *base = e->arena;
-    e->tokens = (uint16_t *)(void *)(base + tokens);
-    e->cu = (int32_t *)(void *)(base + cu);
-    e->bad = base + bad;
-    e->out = base + out;
-    e->scratch = base + scratch;
-    return VN_OK;
+    size_t weights = had > left ? had - left : 0;
+    int64_t fit = vn_plan_fit(&e->config, e->inv_freq, e->b, po, left);
+    char advice[64] = "not even one of a single token fits";
+    if (fit)
+        snprintf(advice, sizeof advice, "--max-tokens %lld would fit", (long long)fit);
+    return vn_fail(err, VN_EBUSY,
+                   "records of %lld tokens take %.0f MiB of device memory, %.0f MiB of them "
+                   "for the weights, and %.0f MiB are free: %s",
+                   (long long)e->plan.max_tokens,
+                   (double)(weights + e->plan.total) / 1048576, (double)weights / 1048576,
+                   (double)had / 1048576, advice);
 }
 
-static int64_t slice_tokens(const struct vn_engine *e) {
-    int64_t n = (int64_t)(SLICE_BYTES / e->family->scratch(&e->config, e->b->act));
-    n = n < SLICE_TOKENS_MIN ? SLICE_TOKENS_MIN : n > SLICE_TOKENS_MAX ? SLICE_TOKENS_MAX : n;
-    n = e->b->slice_tokens ? e->b->slice_tokens : n;
-    return n < e->max_tokens ? n : e->max_tokens;
+static int arena_new(struct vn_engine *e, size_t had, struct vn_error *err) {
+    const struct vn_plan_options po = {
+        e->opts.pool, e->opts.out_type,
+        e->opts.max_tokens ? e->opts.max_tokens : VN_ENGINE_MAX_TOKENS};
+    int rc = vn_plan_make(&e->config, e->inv_freq, e->b, &po, &e->plan, err);
+    if (rc == VN_OK)
+        rc = check_room(e, &po, had, err);
+    if (rc == VN_OK && (rc = e->b->ops.alloc(e->b, e->plan.arena, &e->arena, err)) < 0)
+        vn_prefix(err, "no room for records of %lld tokens (--max-tokens takes fewer)",
+                  (long long)e->plan.max_tokens);
+    if (rc < 0)
+        return rc;
+    uint8_t *base = e->arena;
+    e->tokens = (uint16_t *)(void *)(base + e->plan.tokens);
+    e->cu = (int32_t *)(void *)(base + e->plan.cu);
+    e->bad = base + e->plan.bad;
+    e->out = base + e->plan.output;
+    e->scratch = base + e->plan.scratch;
+    if (e->inv_freq) {
+        e->rope_cos = (float *)(void *)(base + e->plan.cos);
+        e->rope_sin = (float *)(void *)(base + e->plan.sin);
+    }
+    return VN_OK;
 }
 
 int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
@@ -116,24 +111,26 @@ int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
         backend->ops.close(backend);
         return VN_EFAIL;
     }
-    int rc;
+    size_t had;
+    int rc = backend->ops.available(backend, &had, err);
     e->config = model->config;
     e->family = vn_net_of(model->config.family);
     e->inv_freq = model->inv_freq;
     e->opts = *opts;
     e->b = backend;
-    e->max_tokens = opts->max_tokens ? opts->max_tokens : VN_ENGINE_MAX_TOKENS;
-    e->slice_tokens = slice_tokens(e);
     if (opts->pool != VN_POOL_NONE)
         e->opts.out_type = VN_F32;
     e->row_bytes = (size_t)e->config.d_model * vn_dtype_size(e->opts.out_type);
-    if (opts->layer < 0 || opts->layer > e->config.n_layers)
+    if (rc == VN_OK && (opts->layer < 0 || opts->layer > e->config.n_layers))
         rc = vn_fail(err, VN_EUSAGE, "layer %d: model '%s' has layers 0 to %d", opts->layer,
                      model->name, e->config.n_layers);
-    else
-        rc = e->family->create(model, backend, opts->layer, &e->net, err);
     if (rc == VN_OK)
-        rc = arena_new(e, err);
+        rc = e->family->create(model, backend, opts->layer, &e->net, err);
+    if (rc == VN_EBUSY)
+        vn_prefix(err, "no room for the weights of model '%s', %.0f MiB are free", model->name,
+                  (double)had / 1048576);
+    if (rc == VN_OK)
+        rc = arena_new(e, had, err);
     if (rc < 0) {
         vn_engine_close(e);
         return rc;
@@ -148,8 +145,6 @@ void vn_engine_close(struct vn_engine *e) {
     e->family->free(e->net, e->b);
     if (e->arena)
         e->b->ops.release(e->b, e->arena);
-    if (e->rope_cos)
-        e->b->ops.release(e->b, e->rope_cos);
     vn_buf_release(&e->rope_host);
     for (int i = 0; i < VN_SLOTS; i++) {
         vn_buf_release(&e->slots[i].cu);
@@ -168,54 +163,49 @@ static float narrow(const struct vn_engine *e, float v) {
     return e->b->attention == VN_ATTN_STANDARD ? vn_f16_to_f32(vn_f32_to_f16(v)) : v;
 }
 
-/* Angles are rounded to f32 before the cosine is taken, as fair-esm does; the cosine itself
- * is the f32 nearest to the true one. */
-static int rope_fill(struct vn_engine *e, int64_t len, size_t bytes, struct vn_error *err) {
-    int64_t half = e->config.d_head / 2;
-    int rc = vn_buf_resize(&e->rope_host, 2 * bytes, err);
+/* Positions [from, to). Angles are rounded to f32 before the cosine is taken, as fair-esm
+ * does; the cosine itself is the f32 nearest to the true one. */
+static int rope_fill(struct vn_engine *e, int64_t from, int64_t to, struct vn_error *err) {
+    const int64_t half = e->config.d_head / 2, n = (to - from) * half;
+    int rc = vn_buf_resize(&e->rope_host, 2 * (size_t)n * sizeof(float), err);
     if (rc < 0)
         return rc;
-    float *c = (float *)(void *)e->rope_host.data, *s = c + len * half;
-    for (int64_t p = 0; p < len; p++)
+    float *c = (float *)(void *)e->rope_host.data, *s = c + n;
+    for (int64_t p = from; p < to; p++)
         for (int64_t i = 0; i < half; i++) {
             float angle = narrow(e, narrow(e, (float)p) * narrow(e, e->inv_freq[i]));
-            c[p * half + i] = narrow(e, (float)cos((double)angle));
-            s[p * half + i] = narrow(e, (float)sin((double)angle));
+            *c++ = narrow(e, (float)cos((double)angle));
+            *s++ = narrow(e, (float)sin((double)angle));
         }
     return VN_OK;
 }
 
-/* Tables for records of n tokens. They grow by doubling when a longer record comes; `slot`
- * has no job yet, so its mark is free. */
+/* Fills in the tables for records of n tokens, twice as far each time that a longer one
+ * comes: rarely, and what was there stays, so that nothing queued notices. `slot` has no job
+ * yet, so its mark is free. */
 static int rope_grow(struct vn_engine *e, int64_t n, int slot, struct vn_error *err) {
     struct vn_backend *b = e->b;
-    int64_t len = e->rope_len ? e->rope_len : ROPE_TOKENS_MIN;
-    if (!e->inv_freq || n <= e->rope_len)
+    const int64_t from = e->rope_len, half = e->config.d_head / 2;
+    int64_t to = from ? from : ROPE_TOKENS_MIN;
+    if (!e->inv_freq || n <= from)
         return VN_OK;
-    while (len < n)
-        len *= 2;
-    size_t bytes = (size_t)(len * (e->config.d_head / 2)) * sizeof(float);
-    void *tables = NULL;
-    int rc = rope_fill(e, len, bytes, err);
+    while (to < n)
+        to *= 2;
+    to = to < e->plan.max_tokens ? to : e->plan.max_tokens;
+    int rc = rope_fill(e, from, to, err);
+    const size_t bytes = (size_t)((to - from) * half) * sizeof(float);
     if (rc == VN_OK)
-        rc = b->ops.alloc(b, 2 * bytes, &tables, err);
-    if (rc < 0)
-        return rc;
-    rc = b->ops.copy_in(b, tables, e->rope_host.data, 2 * bytes, err);
+        rc = b->ops.copy_in(b, e->rope_cos + from * half, e->rope_host.data, bytes, err);
+    if (rc == VN_OK)
+        rc = b->ops.copy_in(b, e->rope_sin + from * half, e->rope_host.data + bytes, bytes,
+                            err);
     if (rc == VN_OK)
         rc = b->ops.mark(b, slot, err);
     if (rc == VN_OK)
-        rc = b->ops.wait(b, slot, err); /* nothing queued uses the old tables after this */
-    if (rc < 0) {
-        b->ops.release(b, tables);
-        return rc;
-    }
-    if (e->rope_cos)
-        b->ops.release(b, e->rope_cos);
-    e->rope_cos = tables;
-    e->rope_sin = e->rope_cos + len * (e->config.d_head / 2);
-    e->rope_len = len;
-    return VN_OK;
+        rc = b->ops.wait(b, slot, err); /* the host's copy is filled anew the next time */
+    if (rc == VN_OK)
+        e->rope_len = to;
+    return rc;
 }
 
 /* ---- submit ---------------------------------------------------------------------- */
@@ -237,9 +227,9 @@ static int look(const struct vn_engine *e, struct vn_job *job, int64_t *longest,
                                job->tokens[t], (long long)(t - job->cu_seqlens[i]),
                                (long long)i, e->config.n_vocab - 1);
         job->outcome.data[i] = n == 0               ? VN_REC_EMPTY
-                               : n > e->max_tokens ? VN_REC_TOO_LONG
+                               : n > e->plan.max_tokens ? VN_REC_TOO_LONG
                                                    : VN_REC_OK;
-        if (n <= e->max_tokens && n > *longest)
+        if (n <= e->plan.max_tokens && n > *longest)
             *longest = n;
     }
     return VN_OK;
@@ -248,8 +238,8 @@ static int look(const struct vn_engine *e, struct vn_job *job, int64_t *longest,
 /* The end of the slice that begins with record `from`, which fits. */
 static int64_t slice_end(const struct vn_engine *e, const struct vn_job *job, int64_t from) {
     int64_t to = from + 1;
-    while (to < job->n_seq && to - from < e->slice_tokens &&
-           job->cu_seqlens[to + 1] - job->cu_seqlens[from] <= e->slice_tokens)
+    while (to < job->n_seq && to - from < e->plan.slice_records &&
+           job->cu_seqlens[to + 1] - job->cu_seqlens[from] <= e->plan.slice_tokens)
         to++;
     return to;
 }
@@ -371,12 +361,17 @@ int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *e
 
 /* ---- collect --------------------------------------------------------------------- */
 
-/* A finite number beyond the range of half becomes an infinity there. */
+/* A finite number beyond the range of half becomes an infinity there: its exponent is all
+ * ones, and one more carries into the sign's place. Four at a time. */
 static bool overflowed(const uint8_t *half, int64_t n) {
-    bool any = false;
-    for (int64_t i = 0; i < n; i++)
-        any |= (vn_load16(half + 2 * i) & 0x7c00) == 0x7c00;
-    return any;
+    const uint64_t exponents = 0x7c007c007c007c00, one = 0x0400040004000400;
+    uint64_t any = 0;
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        any |= (vn_load64(half + 2 * i) & exponents) + one;
+    for (; i < n; i++)
+        any |= (vn_load16(half + 2 * i) & 0x7c00u) + 0x0400u;
+    return any & 0x8000800080008000;
 }
 
 /* Settles the outcome of every record, and clears the rows of those that are not ok. */

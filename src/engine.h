@@ -10,6 +10,7 @@
 
 #include "backend.h"
 #include "model.h"
+#include "plan.h"
 
 #define VN_ENGINE_MAX_TOKENS 65536 /* of one record, unless asked otherwise */
 
@@ -43,8 +44,9 @@ struct vn_job {
     void *user;
 };
 
-/* Uploads the weights. The model must outlive the engine; the backend is taken over (also
- * on failure). */
+/* Uploads the weights and takes what the plan says (plan.h). The model must outlive the
+ * engine; the backend is taken over (also on failure). VN_EBUSY when the device has not that
+ * much memory free, with the numbers and what would fit. */
 int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
                    const struct vn_engine_options *opts, struct vn_engine **out,
                    struct vn_error *err) VN_NODISCARD;
@@ -61,7 +63,7 @@ int vn_engine_collect(struct vn_engine *e, struct vn_job **job, struct vn_error 
  * where to hold it back would only delay who waits for it. */
 int vn_engine_depth(const struct vn_engine *e);
 
-int64_t vn_engine_max_tokens(const struct vn_engine *e);
+const struct vn_plan *vn_engine_plan(const struct vn_engine *e); /* the engine's */
 void vn_engine_close(struct vn_engine *e); /* NULL is legal */
 
 #endif

@@ -202,6 +202,9 @@ static int read_to(struct profile *p, uint64_t to, struct vn_error *err) {
 
 /* ---- forwarded ------------------------------------------------------------------- */
 
+static int p_available(struct vn_backend *b, size_t *bytes, struct vn_error *err) {
+    return inner(b)->ops.available(inner(b), bytes, err);
+}
 static int p_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err) {
     return inner(b)->ops.alloc(inner(b), bytes, out, err);
 }
@@ -389,6 +392,7 @@ static int p_convert(struct vn_backend *b, const float *x, void *y, enum vn_dtyp
 
 static const struct vn_backend_ops profile_ops = {
     .alloc = p_alloc,
+    .available = p_available,
     .release = p_release,
     .copy_in = p_copy_in,
     .copy_out = p_copy_out,

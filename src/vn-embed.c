@@ -130,6 +130,15 @@ static int open_devices(struct embed *e, struct vn_error *err) {
     return rc;
 }
 
+static void say_plan(const struct embed *e) {
+    const struct vn_plan *p = vn_engine_plan(vn_fleet_engine(e->fleet, 0));
+    vn_tool_note(e->tool,
+                 "records of up to %lld tokens, at most %lld tokens or %lld records at once: "
+                 "%.0f MiB beside the weights",
+                 (long long)p->max_tokens, (long long)p->slice_tokens,
+                 (long long)p->slice_records, (double)p->total / 1048576);
+}
+
 static int open_fleet(struct embed *e, struct vn_error *err) {
     int rc = vn_model_open(e->opts->model, &e->model, err);
     if (rc < 0)
@@ -139,10 +148,14 @@ static int open_fleet(struct embed *e, struct vn_error *err) {
     rc = limit_tokens(e, err);
     if (rc == VN_OK)
         rc = open_devices(e, err);
+    if (rc < 0) {
+        for (int i = 0; i < e->n_devices; i++)
+            e->backends[i]->ops.close(e->backends[i]);
+        return rc;
+    }
+    rc = vn_fleet_open(e->model, e->backends, e->n_devices, &e->eo, &e->fleet, err);
     if (rc == VN_OK)
-        return vn_fleet_open(e->model, e->backends, e->n_devices, &e->eo, &e->fleet, err);
-    for (int i = 0; i < e->n_devices; i++)
-        e->backends[i]->ops.close(e->backends[i]);
+        say_plan(e);
     return rc;
 }
 

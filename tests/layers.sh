@@ -11,7 +11,7 @@ level() { # of a file of src/, by its name
     fastx.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
     json.* | scorer.* | safetensors*.* | model.* | head.* | pickle*.* | ptfile.* | import*.*) echo 4 ;;
     backend.* | pool.* | cpu*) echo 5 ;;
-    engine.* | fleet.* | embedder.* | pooler.* | profile.* | net.* | esm2.* | dnabert.*) echo 6 ;;
+    engine.* | fleet.* | plan.* | embedder.* | pooler.* | profile.* | net.* | esm2.* | dnabert.*) echo 6 ;;
     vn-*) echo 10 ;;
     *) echo unknown ;;
     esac

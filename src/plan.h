@@ -1,0 +1,48 @@
+/* plan.h - what the work on a model takes of a device's memory, beside the weights.
+ *
+ * Arithmetic only: it is done before anything is allocated, so that what cannot fit is
+ * refused with the numbers. The engine's arena is laid out here. */
+#ifndef VN_PLAN_H
+#define VN_PLAN_H
+
+#include "backend.h"
+#include "model.h"
+
+/* Output that one job may give, unless a single record gives more: what travels to the host
+ * at a time. */
+#define VN_PLAN_JOB_BYTES ((int64_t)64 << 20)
+
+struct vn_plan_options {
+    enum vn_pooling pool;
+    enum vn_dtype out_type; /* of token rows */
+    int64_t max_tokens;     /* of one record */
+};
+
+struct vn_plan {
+    int64_t max_tokens;
+    int64_t slice_tokens, slice_records; /* run at once, but for a longer record alone */
+
+    /* The arena of one slice: where each part begins, and the size of all. */
+    size_t tokens;   /* [max_tokens] u16 */
+    size_t cu;       /* [slice_records + 1] i32 */
+    size_t bad;      /* [slice_records] u8 */
+    size_t cos, sin; /* [max_tokens, K / 2] f32, where the model has inv_freq */
+    size_t output;   /* pooled: [slice_records, D] f32; else [max_tokens, D] f16, or none */
+    size_t scratch;  /* [max_tokens] of what the forward pass wants */
+    size_t arena;
+
+    size_t staging;  /* what a backend that queues takes for results on their way */
+    size_t total;    /* arena and staging */
+};
+
+/* Plans for a model of this configuration on a backend, of which only act, slice_tokens and
+ * queues are used. `rope`: it has inv_freq. VN_EFAIL when a size overflows. */
+int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
+                 const struct vn_plan_options *opts, struct vn_plan *out,
+                 struct vn_error *err) VN_NODISCARD;
+
+/* The largest max_tokens whose plan takes at most `bytes`; 0 if there is none. */
+int64_t vn_plan_fit(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
+                    const struct vn_plan_options *opts, size_t bytes);
+
+#endif
