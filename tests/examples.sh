@@ -24,6 +24,16 @@ have() { command -v "$1" >/dev/null; }
 
 run shell expected
 
+# Every read has a row, and what has a call has the same one by way of FASTA.
+sixframes_result() {
+    cmp <(cut -f 7 calls.tsv | tail -n +2 | uniq) <(seq 0 39) &&
+        cmp <(awk '$6 == "ok"' calls.tsv | cut -f 1,3-5) <(tail -n +2 fasta.tsv | cut -f 1-4) &&
+        [ "$(wc -l <fasta.tsv)" -gt 80 ] && grep -q 'no open frame' calls.tsv
+}
+reads=$fixture/dna.fa
+run sixframes sixframes_result
+reads=$fixture/reads.fa
+
 fifo_result() { expected && vn-view --check max.arrows && [ -z "$(jobs -p)" ]; }
 run fifo fifo_result
 
