@@ -85,7 +85,9 @@ struct vn_lt {
     char key[300]; /* of the plans */
     struct vn_plan plans[VN_MAX_PLANS];
     int n_plans;
+    uint64_t checked; /* bit i: plan i was found to be usable in this process */
 };
+static_assert(VN_MAX_PLANS <= 64, "a bit for every plan");
 static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(((struct vn_plan *)0)->algorithm),
               "a plan holds an algorithm");
 
@@ -407,9 +409,12 @@ static const struct vn_plan *known(struct vn_cuda *c, const struct vn_matrix *m)
             continue;
         cublasLtMatmulAlgo_t algo;
         memcpy(&algo, p->algorithm, sizeof algo);
-        if (usable(lt, m, &algo))
+        if (lt->checked >> i & 1 || usable(lt, m, &algo)) {
+            lt->checked |= (uint64_t)1 << i;
             return p;
-        *p = lt->plans[--lt->n_plans];
+        }
+        *p = lt->plans[--lt->n_plans]; /* the others are checked again */
+        lt->checked = 0;
         i--;
     }
     return NULL;
@@ -420,6 +425,7 @@ static void keep(struct vn_cuda *c, const struct vn_matrix *m) {
     struct vn_lt *lt = c->lt;
     if (lt->n_plans == VN_MAX_PLANS)
         return;
+    lt->checked |= (uint64_t)1 << lt->n_plans;
     struct vn_plan *p = &lt->plans[lt->n_plans++];
     p->n_out = m->n_out;
     p->n_in = m->n_in;
