@@ -12,6 +12,8 @@
 #                     of about 6 GB in build/oracle-venv, once
 #   make check-gpu    the tests on an NVIDIA GPU, with CUDA; fails where there is none.
 #                     check-gpu-built: of what has been built before
+#   make bench-gpu    speed on an NVIDIA GPU beside PyTorch and cuBLASLt, as a table;
+#                     BENCH_PARTS="3B 8M" selects. bench-gpu-built: as above
 #   make bench        the benchmarks, with the machine and the versions
 #   make install      programs and manual pages below PREFIX
 #   make uninstall    takes them away again
@@ -165,8 +167,15 @@ $(B)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -std=c11 -O1 -g -fPIC -shared $< -ldl -o $@
 
+# the ceiling that bench-gpu compares with
+GEMM := $(if $(filter 1,$(CUDA)),$(B)/tests/gemm)
+$(B)/tests/gemm: tests/gemm.cu $(B)/cuda/flags
+	$(call say,NVCC)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) $(NVCCFLAGS) $< -o $@ -ldl
+
 .PHONY: tests check
-tests: all $(TESTS) $(TOOLS) $(if $(wildcard tests/fault.c),$(B)/tests/fault.so)
+tests: all $(TESTS) $(TOOLS) $(GEMM) $(if $(wildcard tests/fault.c),$(B)/tests/fault.so)
 
 check: deps
 	@$(MAKE) $(jobs) --no-print-directory check-built
@@ -193,6 +202,14 @@ check-gpu: deps
 	@$(MAKE) --no-print-directory check-gpu-built
 check-gpu-built:
 	@tests/gpu.sh
+
+BENCH_PARTS ?=
+.PHONY: bench-gpu bench-gpu-built
+bench-gpu: deps
+	@$(MAKE) $(jobs) --no-print-directory CUDA=1 tests
+	@$(MAKE) --no-print-directory bench-gpu-built
+bench-gpu-built:
+	@$(if $(ORACLE_PYTHON),$(ORACLE_PYTHON),python3) tests/gpu_bench.py $(BENCH_PARTS)
 
 .PHONY: check-oracle bench
 check-oracle:

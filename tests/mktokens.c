@@ -2,13 +2,17 @@
  *
  *   mktokens [--vocabulary V] [--kind K] [--status] [--wide] [--null] [--taken] [--rows]
  *            [--seed N] RECORD...
+ *   mktokens --load w52|w168|uni TOKENS BATCH
  *
  * A RECORD is "0,20,5,2" (token ids), "N" (N random tokens between <cls> and <eos>, N >= 3),
  * "-" (no tokens) or "/" (begins a new batch); ":WORD" at its end is its status. Columns: id,
  * record, tokens, status (with --status), sample (int32, to be carried along). --wide writes
  * uint32 tokens, --null makes the first row of tokens null, --taken adds a column
  * "embedding", --rows gives embeddings of width 1 instead of tokens, --kind and --vocabulary say what the stream claims to be (tokens, esm2; no
- * vocabulary for "none"). */
+ * vocabulary for "none"). --load writes records of about TOKENS tokens in all, in batches of
+ * about BATCH: w52 has 50 to 52 of them a record (reads of 150 bp), w168 150 to 168, uni as
+ * in UniProt, log-normal, 32 to 1024. */
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,8 +110,43 @@ static void put(struct vn_writer *w, struct vn_builder *c, int n_columns) {
         vn_builder_clear(&c[i]);
 }
 
+/* The tokens of a random record of a load; 0 for an unknown one. */
+static int load_length(const char *load) {
+    if (!strcmp(load, "w52"))
+        return 50 + (int)draw(3);
+    if (!strcmp(load, "w168"))
+        return 150 + (int)draw(19);
+    if (strcmp(load, "uni") != 0)
+        return 0;
+    double u = (draw(65536) + 1) / 65536.0, v = draw(65536) / 65536.0;
+    double g = sqrt(-2 * log(u)) * cos(2 * acos(-1) * v);
+    int n = (int)exp(0.65 * g + log(280)) + 2;
+    return n < 32 ? 32 : n > 1024 ? 1024 : n;
+}
+
+static void add_load(struct vn_writer *w, struct vn_builder *c, int n_columns,
+                     const char *load, int64_t tokens, int64_t batch) {
+    uint64_t record = 0;
+    char text[32];
+    int64_t n = 0, in_batch = 0;
+    for (; n < tokens; record++) {
+        int len = load_length(load);
+        if (!len)
+            exit(2);
+        if (in_batch && in_batch + len > batch) {
+            put(w, c, n_columns);
+            in_batch = 0;
+        }
+        snprintf(text, sizeof text, "%d", len);
+        add_record(c, text, record);
+        in_batch += len;
+        n += len;
+    }
+}
+
 int main(int argc, char **argv) {
     const char *vocabulary = "esm2", *kind = "tokens";
+    const char *load = NULL;
     char members[200];
     int i = 1;
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
@@ -118,6 +157,8 @@ int main(int argc, char **argv) {
             kind = argv[++i];
         else if (!strcmp(o, "seed"))
             state = (uint32_t)atoi(argv[++i]);
+        else if (!strcmp(o, "load"))
+            load = argv[++i];
         else if (!strcmp(o, "status"))
             with_status = true;
         else if (!strcmp(o, "wide"))
@@ -159,6 +200,10 @@ int main(int argc, char **argv) {
         vn_builder_init(&c[k], &s.fields[k]);
     check(vn_sink_open(NULL, &sink, &err));
     check(vn_writer_open(sink, &s, &w, &err));
+    if (load && argc - i == 2) {
+        add_load(w, c, s.n_fields, load, atoll(argv[i]), atoll(argv[i + 1]));
+        i = argc;
+    }
     for (; i < argc; i++) {
         if (!strcmp(argv[i], "/"))
             put(w, c, s.n_fields);
