@@ -147,25 +147,6 @@ static int start(struct vn_fleet *f, struct vn_backend *const *backends,
     return rc;
 }
 
-/* Waits until all engines are open; the first one's failure. */
-static int wait_opened(struct vn_fleet *f, struct vn_error *err) {
-    int rc = VN_OK;
-    pthread_mutex_lock(&f->lock);
-    for (int i = 0; i < f->n; i++) {
-        struct worker *w = &f->workers[i];
-        while (w->started && !w->opened)
-            pthread_cond_wait(&f->done, &f->lock);
-        if (rc == VN_OK && w->rc < 0) {
-            rc = w->rc;
-            *err = w->err;
-            if (f->n > 1)
-                vn_prefix(err, "device %d of %d", i + 1, f->n);
-        }
-    }
-    pthread_mutex_unlock(&f->lock);
-    return rc;
-}
-
 /* Every device can have as many jobs as it takes, and one more that waits for its turn. */
 static int make_window(struct vn_fleet *f, struct vn_error *err) {
     for (int i = 0; i < f->n; i++)
@@ -184,7 +165,6 @@ static int make_window(struct vn_fleet *f, struct vn_error *err) {
 int vn_fleet_open(const struct vn_model *model, struct vn_backend *const *backends, int n,
                   const struct vn_engine_options *opts, struct vn_fleet **out,
                   struct vn_error *err) {
-    struct vn_error failure = {0};
     struct vn_fleet *f = vn_calloc(1, sizeof *f, err);
     struct worker *workers = vn_calloc((size_t)n, sizeof *workers, err);
     *out = NULL;
@@ -202,19 +182,33 @@ int vn_fleet_open(const struct vn_model *model, struct vn_backend *const *backen
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->room, NULL);
     pthread_cond_init(&f->done, NULL);
-    int rc = start(f, backends, &failure);
-    int opened = wait_opened(f, rc < 0 ? &(struct vn_error){0} : &failure);
-    rc = rc < 0 ? rc : opened;
-    if (rc == VN_OK)
-        rc = make_window(f, &failure);
+    int rc = start(f, backends, err);
     if (rc < 0) {
-        if (err)
-            *err = failure;
         vn_fleet_close(f);
         return rc;
     }
     *out = f;
     return VN_OK;
+}
+
+int vn_fleet_wait(struct vn_fleet *f, struct vn_error *err) {
+    struct worker *failed = NULL;
+    pthread_mutex_lock(&f->lock);
+    for (int i = 0; i < f->n; i++) {
+        struct worker *w = &f->workers[i];
+        while (!w->opened)
+            pthread_cond_wait(&f->done, &f->lock);
+        if (w->rc < 0 && !failed)
+            failed = w;
+    }
+    pthread_mutex_unlock(&f->lock);
+    if (!failed)
+        return make_window(f, err);
+    if (err)
+        *err = failed->err;
+    if (err && f->n > 1)
+        vn_prefix(err, "device %d of %d", (int)(failed - f->workers) + 1, f->n);
+    return failed->rc;
 }
 
 void vn_fleet_close(struct vn_fleet *f) {

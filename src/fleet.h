@@ -17,11 +17,16 @@
 
 struct vn_fleet;
 
-/* Opens an engine on each of the n >= 1 backends, all at the same time. The model must
- * outlive the fleet; the backends are taken over (also on failure). */
+/* Begins to open an engine on each of the n >= 1 backends, all at the same time, and
+ * returns: the caller may do something else meanwhile, and calls vn_fleet_wait before all
+ * else. The model must outlive the fleet; the backends are taken over (also on failure). */
 int vn_fleet_open(const struct vn_model *model, struct vn_backend *const *backends, int n,
                   const struct vn_engine_options *opts, struct vn_fleet **out,
                   struct vn_error *err) VN_NODISCARD;
+
+/* Waits until all engines are open; the first one's failure, after which the fleet can only
+ * be closed. */
+int vn_fleet_wait(struct vn_fleet *f, struct vn_error *err) VN_NODISCARD;
 
 /* Jobs that may be outstanding: submitted and not collected. */
 int vn_fleet_window(const struct vn_fleet *f);

@@ -153,19 +153,13 @@ static int open_fleet(struct embed *e, struct vn_error *err) {
             e->backends[i]->ops.close(e->backends[i]);
         return rc;
     }
-    rc = vn_fleet_open(e->model, e->backends, e->n_devices, &e->eo, &e->fleet, err);
-    if (rc == VN_OK)
-        say_plan(e);
-    return rc;
+    return vn_fleet_open(e->model, e->backends, e->n_devices, &e->eo, &e->fleet, err);
 }
 
-static int open_input(struct embed *e, struct vn_error *err) {
-    struct vn_source *source;
+/* Reads the head of the stream, which may be long in coming. */
+static int open_input(struct embed *e, struct vn_source *source, struct vn_error *err) {
     char vocabulary[64] = "";
-    int rc = vn_source_open(e->tool->files[0], &source, err);
-    if (rc < 0)
-        return rc;
-    rc = vn_reader_open(source, NULL, &e->reader, err);
+    int rc = vn_reader_open(source, NULL, &e->reader, err);
     if (rc < 0)
         return rc;
     const struct vn_schema *in = vn_reader_schema(e->reader);
@@ -277,12 +271,28 @@ static void summary(const struct embed *e) {
                  vn_tool_peak_mib());
 }
 
+/* The weights are loaded while who writes our input gets ready, too. */
+static int open_both(struct embed *e, struct vn_error *err) {
+    struct vn_source *source;
+    int rc = vn_source_open(e->tool->files[0], &source, err);
+    if (rc < 0)
+        return rc;
+    rc = open_fleet(e, err);
+    if (rc < 0)
+        vn_source_close(source);
+    else
+        rc = open_input(e, source, err);
+    if (rc == VN_OK)
+        rc = vn_fleet_wait(e->fleet, err);
+    if (rc == VN_OK)
+        say_plan(e);
+    return rc;
+}
+
 static int run(struct embed *e, struct vn_error *err) {
     int rc = vn_tool_refuse_terminal(e->tool, true, true, err);
     if (rc == VN_OK)
-        rc = open_input(e, err);
-    if (rc == VN_OK)
-        rc = open_fleet(e, err);
+        rc = open_both(e, err);
     if (rc == VN_OK)
         rc = open_output(e, err);
     e->loaded = vn_tool_seconds(e->tool);

@@ -197,6 +197,7 @@ static void run(const struct vn_model *m, const struct vn_buf *input, int64_t re
     int rc;
     pid_t pid = drain();
     must(vn_fleet_open(m, &b, 1, opts, &f, &err));
+    must(vn_fleet_wait(f, &err));
     double loaded = runner;
     must(vn_source_memory(input->data, input->len, "memory", &source, &err));
     real_read = source->read;
