@@ -7,9 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 #define NORM_ROWS 32       /* of an item */
 #define CONVERT_ITEM 16384 /* elements */
@@ -191,28 +188,6 @@ static int cpu_attn(struct vn_backend *b, const struct vn_seqs *s,
 }
 
 /* ---- opening --------------------------------------------------------------------- */
-
-#if defined(__x86_64__)
-/* clang's __builtin_cpu_supports does not know f16c. */
-static bool has_f16c(void) {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-#endif
-
-const struct vn_cpu_kernels *vn_cpu_kernels_at(int i) {
-    const struct vn_cpu_kernels *list[4] = {NULL};
-    int n = 0;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        list[n++] = &vn_cpu_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
-        list[n++] = &vn_cpu_avx2;
-#endif
-    list[n++] = &vn_cpu_generic;
-    return i < n ? list[i] : NULL;
-}
 
 static void cpu_close(struct vn_backend *b) {
     struct vn_cpu *c = (struct vn_cpu *)b;

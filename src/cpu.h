@@ -1,4 +1,4 @@
-/* cpu.h - what the files of the CPU backends share; nobody else includes it.
+/* cpu.h - what the files of the CPU backends share; of others only mlp.c includes it.
  *
  * Two backends: the reference (cpu_ref.c), plain loops in double, the specification; and
  * the fast one (cpu.c), whose table starts as the reference's and is overlaid. */

@@ -10,9 +10,6 @@
 
 #define MAX_CONFIG ((size_t)1 << 20)
 #define MAX_LAYERS 64
-#define ROWS 64 /* of x between passes over the weights */
-#define TILE 8  /* rows that share one load of a weight */
-#define LANES 4
 
 /* ---- config.json ----------------------------------------------------------------- */
 
@@ -229,11 +226,12 @@ void vn_head_close(struct vn_head *h) {
 
 /* ---- does the stream fit? -------------------------------------------------------- */
 
-/* One fact of the head's input against what the stream says. */
-static int check_fact(const struct vn_head *h, const struct vn_schema *s,
-                      const json_t *input, const char *key, struct vn_error *err) {
-    char number[32], found[256];
-    const json_t *v = json_object_get(input, key);
+/* One fact of input k against what the stream says of it. */
+static int check_fact(const struct vn_head *h, const struct vn_schema *s, int k,
+                      const char *key, struct vn_error *err) {
+    char number[32], found[256], which[32] = "";
+    const json_t *inputs = json_object_get(h->config, "inputs");
+    const json_t *v = json_object_get(json_array_get(inputs, (size_t)k), key);
     const char *wanted = json_string_value(v);
     if (!v)
         return VN_OK;
@@ -241,11 +239,12 @@ static int check_fact(const struct vn_head *h, const struct vn_schema *s,
         snprintf(number, sizeof number, "%lld", (long long)json_integer_value(v));
         wanted = number;
     }
-    if (!vn_schema_provenance(s, key, found, sizeof found))
+    if (json_array_size(inputs) > 1)
+        snprintf(which, sizeof which, " in place %d", k + 1);
+    if (!vn_schema_input_provenance(s, k, key, found, sizeof found))
         return vn_fail(err, VN_EINCOMPAT,
-                       "head '%s' wants vectors of %s "
-                       "'%s', the stream does not say its %s",
-                       h->name, key, wanted, key);
+                       "head '%s' wants vectors of %s '%s'%s, the stream does not say its %s",
+                       h->name, key, wanted, which, key);
     if (strlen(found) == sizeof found - 1) /* it may have been cut */
         return vn_fail(err, VN_EINCOMPAT,
                        "the %s of the stream, '%.60s...', is too long to be compared with "
@@ -253,122 +252,52 @@ static int check_fact(const struct vn_head *h, const struct vn_schema *s,
                        key, found, h->name);
     if (strcmp(wanted, found))
         return vn_fail(err, VN_EINCOMPAT,
-                       "head '%s' wants vectors of %s '%s', the stream has %s '%s'",
-                       h->name, key, wanted, key, found);
+                       "head '%s' wants vectors of %s '%s'%s, the stream has %s '%s'",
+                       h->name, key, wanted, which, key, found);
     return VN_OK;
+}
+
+/* The widths of the vectors side by side, where there are several. */
+static int check_widths(const struct vn_head *h, const struct vn_schema *s,
+                        struct vn_error *err) {
+    const json_t *inputs = json_object_get(h->config, "inputs");
+    const size_t wanted = json_array_size(inputs), n = (size_t)vn_schema_inputs(s);
+    char text[1024];
+    if (n != wanted)
+        return vn_fail(err, VN_EINCOMPAT,
+                       "head '%s' wants %zu vector%s side by side, the stream has %zu: "
+                       "see vn-join(1)",
+                       h->name, wanted, wanted == 1 ? "" : "s", n);
+    if (n == 1 || !vn_schema_provenance(s, "widths", text, sizeof text))
+        return VN_OK;
+    json_t *widths = json_loads(text, 0, NULL);
+    int rc = VN_OK;
+    for (size_t k = 0; k < n && rc == VN_OK; k++) {
+        const json_t *w = json_object_get(json_array_get(inputs, k), "width");
+        const json_int_t found = json_integer_value(json_array_get(widths, k));
+        if (found != json_integer_value(w))
+            rc = vn_fail(err, VN_EINCOMPAT,
+                         "head '%s' wants a vector of width %lld in place %zu, the stream "
+                         "has one of width %lld there",
+                         h->name, (long long)json_integer_value(w), k + 1, (long long)found);
+    }
+    json_decref(widths);
+    return rc;
 }
 
 int vn_head_check(const struct vn_head *h, const struct vn_schema *s, int32_t d,
                   struct vn_error *err) {
     static const char *const facts[] = {"model", "sha256", "layer", "pool"};
-    const json_t *inputs = json_object_get(h->config, "inputs");
-    if (json_array_size(inputs) > 1)
-        return vn_fail(err, VN_EINCOMPAT,
-                       "head '%s' wants %zu vectors side by "
-                       "side, the stream has one of width %d",
-                       h->name, json_array_size(inputs), d);
-    if (d != h->width[0])
-        return vn_fail(err, VN_EINCOMPAT,
-                       "head '%s' wants vectors of width %d, the stream has width %d",
-                       h->name, h->width[0], d);
+    const size_t n = json_array_size(json_object_get(h->config, "inputs"));
     int rc = VN_OK;
-    for (size_t i = 0; rc == VN_OK && i < sizeof facts / sizeof *facts; i++)
-        rc = check_fact(h, s, json_array_get(inputs, 0), facts[i], err);
+    if (n) /* none is a head made in memory */
+        rc = check_widths(h, s, err);
+    if (rc == VN_OK && d != h->width[0])
+        rc = vn_fail(err, VN_EINCOMPAT,
+                     "head '%s' wants vectors of width %d, the stream has width %d", h->name,
+                     h->width[0], d);
+    for (size_t k = 0; k < n; k++)
+        for (size_t i = 0; rc == VN_OK && i < sizeof facts / sizeof *facts; i++)
+            rc = check_fact(h, s, (int)k, facts[i], err);
     return rc;
-}
-
-/* ---- apply ----------------------------------------------------------------------- */
-
-typedef float lanes __attribute__((vector_size(4 * LANES)));
-
-static inline lanes load_lanes(const float *p) {
-    lanes v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-/* y[r] = w . x[r] + bias for TILE rows. Each sum runs in LANES partial sums over k, then
- * over the lanes in order, then the rest of k: the same for every row, whatever its
- * neighbours, and without leave to reassociate. */
-static void dot_tile(const float *w, const float *const x[TILE], int n, float bias,
-                     float y[TILE]) {
-    lanes sum[TILE] = {0};
-    int k = 0;
-    for (; k + LANES <= n; k += LANES) {
-        lanes v = load_lanes(w + k);
-        for (int r = 0; r < TILE; r++)
-            sum[r] += v * load_lanes(x[r] + k);
-    }
-    for (int r = 0; r < TILE; r++) {
-        float s = 0;
-        for (int j = 0; j < LANES; j++)
-            s += sum[r][j];
-        for (int j = k; j < n; j++)
-            s += w[j] * x[r][j];
-        y[r] = s + bias;
-    }
-}
-
-/* y [rows, n_out] = x [rows, n_in] W' + b. Outputs are the outer loop: a row of W comes
- * from memory once per block of rows and then from cache. A tile that is not full
- * computes its first row again. */
-static void linear(const float *x, int rows, const float *w, const float *b, int n_in,
-                   int n_out, float *y) {
-    for (int o = 0; o < n_out; o++) {
-        for (int r = 0; r < rows; r += TILE) {
-            const float *tile[TILE];
-            float out[TILE];
-            for (int i = 0; i < TILE; i++)
-                tile[i] = x + (size_t)(r + i < rows ? r + i : r) * (size_t)n_in;
-            dot_tile(w + (size_t)o * (size_t)n_in, tile, n_in, b[o], out);
-            for (int i = 0; i < TILE && r + i < rows; i++)
-                y[(size_t)(r + i) * (size_t)n_out + (size_t)o] = out[i];
-        }
-    }
-}
-
-static void activate(float *y, size_t n, bool gelu) {
-    for (size_t i = 0; i < n; i++) {
-        if (gelu)
-            y[i] = 0.5f * y[i] * (1.0f + erff(y[i] * 0.70710678f));
-        else
-            y[i] = y[i] < 0 ? 0 : y[i]; /* NaN stays */
-    }
-}
-
-static void softmax(float *y, int n) {
-    float max = y[0], sum = 0;
-    for (int i = 1; i < n; i++)
-        max = y[i] > max ? y[i] : max;
-    for (int i = 0; i < n; i++)
-        sum += y[i] = expf(y[i] - max);
-    for (int i = 0; i < n; i++)
-        y[i] /= sum;
-}
-
-int vn_head_apply(const struct vn_head *h, const float *x, int64_t n,
-                  float *probabilities, struct vn_buf *scratch, struct vn_error *err) {
-    const int C = h->width[h->n_layers];
-    size_t widest = 0;
-    for (int i = 1; i <= h->n_layers; i++)
-        widest = (size_t)h->width[i] > widest ? (size_t)h->width[i] : widest;
-    int rc = vn_buf_resize(scratch, 2 * ROWS * widest * sizeof(float), err);
-    if (rc != VN_OK)
-        return rc;
-    float *hidden[2] = {(float *)scratch->data, (float *)scratch->data + ROWS * widest};
-    for (int64_t at = 0; at < n; at += ROWS) {
-        const int rows = n - at < ROWS ? (int)(n - at) : ROWS;
-        const float *in = x + at * h->width[0];
-        for (int i = 0; i < h->n_layers; i++) {
-            bool last = i == h->n_layers - 1;
-            float *out = last ? probabilities + at * C : hidden[i & 1];
-            linear(in, rows, h->weight[i], h->bias[i], h->width[i], h->width[i + 1], out);
-            if (!last)
-                activate(out, (size_t)rows * (size_t)h->width[i + 1], h->gelu);
-            in = out;
-        }
-        for (int r = 0; r < rows; r++)
-            softmax(probabilities + (at + r) * C, C);
-    }
-    return VN_OK;
 }

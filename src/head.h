@@ -10,7 +10,8 @@
  *    "chunk": 500, "trained_on": "..."}           optional facts
  *
  * y = softmax(W_n act(... act(W_0 x + b_0) ...) + b_n). In "inputs" every member but "width"
- * may be absent; those that are there must agree with the stream's provenance. */
+ * may be absent; those that are there must agree with the stream's provenance. Heads of
+ * several inputs take the vectors that vn-join puts side by side. */
 #ifndef VN_HEAD_H
 #define VN_HEAD_H
 
@@ -38,10 +39,5 @@ void vn_head_close(struct vn_head *h); /* NULL is legal */
  * what the head was trained on. */
 int vn_head_check(const struct vn_head *h, const struct vn_schema *s, int32_t d,
                   struct vn_error *err) VN_NODISCARD;
-
-/* Probabilities [n, C] of vectors x [n, width[0]], f32. scratch is reused between calls.
- * A row's result does not depend on n or on the other rows. */
-int vn_head_apply(const struct vn_head *h, const float *x, int64_t n, float *probabilities,
-                  struct vn_buf *scratch, struct vn_error *err) VN_NODISCARD;
 
 #endif

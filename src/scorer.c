@@ -6,35 +6,74 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SCORE "score_" /* what the names of columns of scores begin with */
 #define PART_SCORES ((int64_t)1 << 18) /* of one part; a single row may have more */
 
 enum { LABEL = 2, SCORES = 3 }; /* places: id, record, label, scores, status, carried */
 
 /* ---- the schema ------------------------------------------------------------------ */
 
-/* Sets where the columns of the vectors are; their types are fixed. */
+/* The columns of scores, in their order: they name the classes. */
+static int find_scores(struct vn_scorer *s, const struct vn_schema *in, struct vn_error *err) {
+    static const enum vn_type single[] = {VN_FLOAT32}, utf8[] = {VN_UTF8};
+    s->scores = vn_calloc((size_t)in->n_fields + 1, sizeof *s->scores, err);
+    s->labels = vn_calloc((size_t)in->n_fields + 1, sizeof *s->labels, err);
+    if (!s->scores || !s->labels)
+        return VN_EFAIL;
+    int rc = vn_schema_require_kind(in, VN_KIND_SCORES, err);
+    if (rc >= 0)
+        rc = vn_schema_require(in, "label", utf8, 1, err);
+    for (int i = 0; i < in->n_fields && rc >= 0; i++) {
+        const char *name = in->fields[i].level[0].name;
+        if (strncmp(name, SCORE, strlen(SCORE)) != 0)
+            continue;
+        s->scores[s->n_classes] = i;
+        s->labels[s->n_classes++] = name + strlen(SCORE);
+        rc = vn_schema_require(in, name, single, 1, err);
+    }
+    if (rc >= 0 && !s->n_classes)
+        rc = vn_fail(err, VN_EINCOMPAT, "a stream of scores without a column of scores");
+    return rc;
+}
+
+static int find_vectors(struct vn_scorer *s, const struct vn_schema *in,
+                        struct vn_error *err) {
+    static const enum vn_type vector[] = {VN_FIXED_LIST, VN_FLOAT32};
+    s->n_classes = s->head->width[s->head->n_layers];
+    s->labels = vn_calloc((size_t)s->n_classes, sizeof *s->labels, err);
+    if (!s->labels)
+        return VN_EFAIL;
+    for (int i = 0; i < s->n_classes; i++)
+        s->labels[i] = s->head->labels[i];
+    int rc = vn_schema_require_kind(in, VN_KIND_VECTORS, err);
+    if (rc >= 0)
+        rc = s->embedding = vn_schema_require(in, "embedding", vector, 2, err);
+    return rc;
+}
+
+/* Sets where the columns of the input are; their types are fixed. */
 static int find_columns(struct vn_scorer *s, const struct vn_schema *in,
                         struct vn_error *err) {
-    static const enum vn_type utf8[] = {VN_UTF8}, number[] = {VN_UINT64},
-                              vector[] = {VN_FIXED_LIST, VN_FLOAT32};
-    int rc = vn_schema_require_kind(in, VN_KIND_VECTORS, err);
+    static const enum vn_type utf8[] = {VN_UTF8}, number[] = {VN_UINT64};
+    s->embedding = -1;
+    int rc = s->head ? find_vectors(s, in, err) : find_scores(s, in, err);
     if (rc >= 0)
         rc = vn_schema_require(in, "id", utf8, 1, err);
     if (rc >= 0)
         rc = vn_schema_require(in, "record", number, 1, err);
-    if (rc >= 0)
-        rc = s->embedding = vn_schema_require(in, "embedding", vector, 2, err);
     s->status = vn_schema_find(in, "status");
     if (rc >= 0 && s->status >= 0)
         rc = vn_schema_require(in, "status", utf8, 1, err);
-    if (rc < 0)
-        return rc;
+    if (rc < 0 || !s->head)
+        return rc < 0 ? rc : VN_OK;
     return vn_head_check(s->head, in, in->fields[s->embedding].level[0].size, err);
 }
 
 /* The program's entry in the provenance, and in it the head's name and hash. */
 static int add_provenance(struct vn_scorer *s, const char *program,
                           struct vn_error *err) {
+    if (!s->head)
+        return vn_schema_add_program(&s->schema, program, err);
     json_t *name = json_string(s->head->name);
     char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
     json_decref(name);
@@ -53,7 +92,7 @@ static int add_provenance(struct vn_scorer *s, const char *program,
 
 static int add_new(struct vn_scorer *s, const struct vn_schema *in, const char *name,
                    enum vn_type type, struct vn_error *err) {
-    if (vn_schema_find(in, name) >= 0)
+    if (s->head && vn_schema_find(in, name) >= 0)
         return vn_fail(err, VN_EINCOMPAT, "the stream has a column '%s' already", name);
     return vn_schema_add(&s->schema, name, &type, NULL, 1, true, err);
 }
@@ -71,7 +110,7 @@ static int add_own_columns(struct vn_scorer *s, const struct vn_schema *in,
         rc = add_new(s, in, "label", VN_UTF8, err);
     for (int i = 0; i < s->n_classes && rc == VN_OK; i++) {
         name.len = 0;
-        rc = vn_buf_printf(&name, err, "score_%s%c", s->head->labels[i], 0);
+        rc = vn_buf_printf(&name, err, SCORE "%s%c", s->labels[i], 0);
         if (rc == VN_OK)
             rc = add_new(s, in, (const char *)name.data, VN_FLOAT32, err);
     }
@@ -98,7 +137,8 @@ static int make_schema(struct vn_scorer *s, const struct vn_schema *in,
     for (int i = 0; i < s->schema.n_fields; i++)
         s->source[i] = i == 0 ? id : i == 1 ? record : -1;
     for (int i = 0; i < in->n_fields && rc == VN_OK; i++) {
-        if (i == id || i == record || i == s->embedding || i == s->status)
+        if (i == id || i == record || i == s->embedding || i == s->status ||
+            (!s->head && vn_schema_find(&s->schema, in->fields[i].level[0].name) >= 0))
             continue;
         s->source[s->schema.n_fields] = i;
         rc = vn_schema_add_field(&s->schema, &in->fields[i], err);
@@ -107,13 +147,14 @@ static int make_schema(struct vn_scorer *s, const struct vn_schema *in,
 }
 
 int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
-                   const struct vn_schema *vectors, float threshold, const char *program,
-                   struct vn_error *err) {
-    *s = (struct vn_scorer){.head = head, .n_classes = head->width[head->n_layers],
-                            .threshold = threshold};
-    int rc = find_columns(s, vectors, err);
+                   const struct vn_schema *in, float threshold, int threads,
+                   const char *program, struct vn_error *err) {
+    *s = (struct vn_scorer){.head = head, .threshold = threshold};
+    int rc = find_columns(s, in, err);
     if (rc == VN_OK)
-        rc = make_schema(s, vectors, program, err);
+        rc = make_schema(s, in, program, err);
+    if (rc == VN_OK && head)
+        rc = vn_mlp_new(head, threads, &s->mlp, err);
     if (rc != VN_OK)
         return rc;
     s->made = vn_calloc((size_t)s->schema.n_fields, sizeof *s->made, err);
@@ -124,7 +165,7 @@ int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
         vn_builder_init(&s->made[i], &s->schema.fields[i]);
     for (int i = 0; i <= s->n_classes; i++)
         snprintf(s->per_label[i].text, sizeof s->per_label[i].text, "%s",
-                 i < s->n_classes ? head->labels[i] : "no call");
+                 i < s->n_classes ? s->labels[i] : "no call");
     snprintf(s->per_status[VN_MAX_STATUSES].text, sizeof s->per_status[0].text, "others");
     return VN_OK;
 }
@@ -134,10 +175,12 @@ void vn_scorer_release(struct vn_scorer *s) {
         vn_builder_release(&s->made[i]);
     free(s->made);
     free(s->source);
+    free(s->scores);
+    free(s->labels);
     free(s->per_label);
+    vn_mlp_free(s->mlp);
     vn_schema_release(&s->schema);
     vn_buf_release(&s->probabilities);
-    vn_buf_release(&s->scratch);
 }
 
 /* ---- scoring --------------------------------------------------------------------- */
@@ -180,18 +223,23 @@ static void tally(struct vn_scorer *s, int label, const char *status, size_t n) 
     s->per_label[label].rows++;
 }
 
+/* Has the row anything to call a class by? */
+static bool is_empty(const struct vn_scorer *s, const struct vn_batch *in, int64_t row) {
+    return vn_is_null(&in->columns[s->head ? s->embedding : s->scores[0]].level[0], row);
+}
+
 /* The scores of the row are p. */
 static int score_row(struct vn_scorer *s, const struct vn_batch *in, int64_t row,
                      const float *p, struct vn_error *err) {
-    bool empty = vn_is_null(&in->columns[s->embedding].level[0], row);
+    bool empty = is_empty(s, in, row);
     int label = empty ? s->n_classes : call(s, p), rc;
     bool called = label < s->n_classes;
     size_t n = 0;
     const char *status = status_of(s, in, row, called,
                                    empty ? "empty" : called ? "ok" : "not finite", &n);
     if (called)
-        rc = vn_builder_add_bytes(&s->made[LABEL], s->head->labels[label],
-                                  strlen(s->head->labels[label]), err);
+        rc = vn_builder_add_bytes(&s->made[LABEL], s->labels[label],
+                                  strlen(s->labels[label]), err);
     else
         rc = vn_builder_add_null(&s->made[LABEL], err);
     for (int i = 0; i < s->n_classes && rc == VN_OK; i++)
@@ -203,21 +251,39 @@ static int score_row(struct vn_scorer *s, const struct vn_batch *in, int64_t row
     return rc;
 }
 
+/* Scores of n rows from `from` on, a row after the other: computed, or as they came. */
+static int get_scores(struct vn_scorer *s, const struct vn_batch *in, int64_t from,
+                      int64_t n, struct vn_error *err) {
+    const size_t C = (size_t)s->n_classes;
+    int rc = vn_buf_resize(&s->probabilities, (size_t)n * C * sizeof(float), err);
+    float *p = (float *)(void *)s->probabilities.data;
+    if (rc != VN_OK)
+        return rc;
+    if (s->head) {
+        const struct vn_array *vectors = in->columns[s->embedding].level;
+        if (vectors[1].null_count)
+            return vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
+        vn_mlp_apply(s->mlp, (const float *)vectors[1].values + from * s->head->width[0], n,
+                     p);
+        return VN_OK;
+    }
+    for (size_t c = 0; c < C; c++) {
+        const struct vn_array *a = &in->columns[s->scores[c]].level[0];
+        const float *values = a->values;
+        for (int64_t i = 0; i < n; i++) /* a null beside numbers is no number */
+            p[(size_t)i * C + c] = vn_is_null(a, from + i) ? NAN : values[from + i];
+    }
+    return VN_OK;
+}
+
 int vn_scorer_next(struct vn_scorer *s, const struct vn_batch *in, int64_t *row,
                    struct vn_batch *out, struct vn_error *err) {
-    const struct vn_array *vectors = in->columns[s->embedding].level;
     const int64_t most = PART_SCORES > s->n_classes ? PART_SCORES / s->n_classes : 1;
     const int64_t from = *row, left = in->n_rows - from, n = left < most ? left : most;
     if (!n)
         return 0;
-    if (vectors[1].null_count)
-        return vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
-    int rc = vn_buf_resize(&s->probabilities,
-                           (size_t)n * (size_t)s->n_classes * sizeof(float), err);
-    float *p = (float *)s->probabilities.data;
-    if (rc == VN_OK)
-        rc = vn_head_apply(s->head, (const float *)vectors[1].values + from * s->head->width[0],
-                           n, p, &s->scratch, err);
+    int rc = get_scores(s, in, from, n, err);
+    const float *p = (const float *)(const void *)s->probabilities.data;
     for (int i = 0; i < s->schema.n_fields && rc == VN_OK; i++) {
         vn_builder_clear(&s->made[i]);
         if (s->source[i] >= 0)

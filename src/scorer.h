@@ -1,5 +1,8 @@
 /* scorer.h - from batches of vectors to batches of scores: a head's calls, row by row.
  *
+ * Without a head a stream of scores takes the place of the vectors: its scores stand, the
+ * labels are called anew.
+ *
  * The scores schema is id, record, label (null: no call), score_CLASS per class (null:
  * none), status, and then every other column of the vectors stream but the embedding. A row
  * without a vector gets no call, one whose scores are not finite none either; its status is
@@ -9,7 +12,7 @@
 #define VN_SCORER_H
 
 #include "batch.h"
-#include "head.h"
+#include "mlp.h"
 
 #define VN_MAX_STATUSES 16 /* told apart by the counts; the rest are summed up */
 
@@ -19,26 +22,29 @@ struct vn_tally {
 };
 
 struct vn_scorer {
-    const struct vn_head *head;
+    const struct vn_head *head; /* NULL: scores come in */
+    struct vn_mlp *mlp;
     int n_classes;
+    const char **labels;     /* [n_classes] of the head, or in the names of the columns */
     float threshold;         /* of the second of two classes; NaN: the highest score */
     struct vn_schema schema; /* of the scores */
-    int embedding, status;   /* columns of the vectors; status may be -1 */
-    int *source;             /* [n_fields] column of the vectors, or -1: made here */
+    int embedding, status;   /* columns of the input; -1: not there */
+    int *scores;             /* [n_classes] columns of the input without a head */
+    int *source;             /* [n_fields] column of the input, or -1: made here */
     struct vn_builder *made; /* [n_fields] */
-    struct vn_buf probabilities, scratch;
+    struct vn_buf probabilities;
     struct vn_tally *per_label; /* [n_classes + 1]; the last one: "no call" */
     struct vn_tally per_status[VN_MAX_STATUSES + 1]; /* the last one: all others */
     int n_statuses;
 };
 
-/* VN_EINCOMPAT unless vectors of this schema are what the head was trained on. The head
- * must outlive the scorer. `program` are the members that vn_tool_provenance writes: the
+/* VN_EINCOMPAT unless vectors of this schema are what the head was trained on; without a
+ * head, unless they are scores. Head and schema must outlive the scorer. `program` are the members that vn_tool_provenance writes: the
  * head's name and hash join them in the scores' provenance. All zero is a scorer that may
  * be released. */
 int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
-                   const struct vn_schema *vectors, float threshold, const char *program,
-                   struct vn_error *err) VN_NODISCARD;
+                   const struct vn_schema *in, float threshold, int threads,
+                   const char *program, struct vn_error *err) VN_NODISCARD;
 
 /* Scores rows of `in` from *row on, as many as a part of bounded size takes, into out, an
  * initialised batch, which owns them; memory that it holds from earlier is used again. 1,

@@ -55,7 +55,7 @@ static int start_scoring(struct classify *c, struct vn_error *err) {
     if (!program)
         return vn_fail(err, VN_EFAIL, "cannot allocate provenance");
     int rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader),
-                            c->threshold, program, err);
+                            c->threshold, c->tool->threads, program, err);
     free(program);
     if (rc != VN_OK)
         return vn_prefix(err, "'%s'", vn_reader_name(c->reader));

@@ -46,6 +46,14 @@ another kind | 76 | . $T/fixture.sh; make_head; vectors kind=scores | vn-classif
 a column in the way | 76 | . $T/fixture.sh; make_head; vectors add=label | vn-classify -m head
 a score column in the way | 76 | . $T/fixture.sh; make_head; vectors add=score_virus | vn-classify -m head
 
+# ---- heads of several inputs, on joined streams
+two inputs | 0 | . $T/fixture.sh; make_two_inputs; vn-join a b | vn-classify -m head >t && [ $(wc -l <t) = 101 ]
+two inputs for a head of one | 76 | . $T/fixture.sh; make_two_inputs; make_head --input 11; vn-join a b | vn-classify -m head 2>e; rc=$?; grep -q "wants 1 vector side by side, the stream has 2" e && exit $rc
+two inputs in the other order | 76 | . $T/fixture.sh; make_two_inputs; vn-join b a | vn-classify -m head 2>e; rc=$?; grep -q "wants a vector of width 8 in place 1, the stream has one of width 3 there" e && exit $rc
+two inputs, one vector | 76 | . $T/fixture.sh; make_two_inputs; vn-classify -m head a 2>e; rc=$?; grep -q "wants 2 vectors side by side, the stream has 1" e && exit $rc
+two inputs, another model in the second place | 76 | . $T/fixture.sh; make_two_inputs; vectors d=3 pg='"program":"x","model":"c"' >c; vn-join a c | vn-classify -m head 2>e; rc=$?; grep -q "wants vectors of model 'b' in place 2, the stream has model 'c'" e && exit $rc
+two inputs, the facts of one do not count for the other | 76 | . $T/fixture.sh; make_two_inputs; vectors d=3 >c; vn-join a c | vn-classify -m head 2>e; rc=$?; grep -q "in place 2, the stream does not say its model" e && exit $rc
+
 # ---- rows that do not add up ----
 a record is missing | 65 | . $T/fixture.sh; make_head; vectors n=300 drop=77 | vn-classify -m head
 the last record of a window is missing, at the end too | 65 | . $T/fixture.sh; make_head; vectors n=300 window=1 drop=0 | vn-classify -m head

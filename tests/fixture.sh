@@ -62,6 +62,11 @@ failures=0
 # For tests of vn-classify alone: a head for vectors of 8, and made-up streams of those.
 make_head() { "$B/tests/mkmodel" --head --input 8 "$@" head; }
 vectors() { "$B/tests/mkvectors" "$@"; }
+make_two_inputs() { # head, and the vectors a and b that it takes side by side
+    make_head --input 11 --inputs '[{"width": 8, "model": "a"}, {"width": 3, "model": "b"}]'
+    vectors pg='"program":"x","model":"a"' >a
+    vectors d=3 seed=2 pg='"program":"x","model":"b"' >b
+}
 in_order() { # the vectors of a stream, in the order of the input
     vn-view --to tsv --columns record,embedding "$1" | tail -n +2 | sort -n | cut -f 2
 }

@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 
 #include "check.h"
-#include "head.h"
+#include "mlp.h"
 
 static uint64_t seed = 88172645463325252u;
 
@@ -85,24 +85,25 @@ static void check_rows(const struct vn_head *h, int n) {
     const int D = h->width[0], C = h->width[h->n_layers];
     float *x = malloc(sizeof *x * (size_t)(n * D)),
           *p = malloc(sizeof *p * (size_t)(n * C));
-    struct vn_buf scratch = {0};
+    struct vn_mlp *mlp;
     struct vn_error err;
     double want[8], worst = 0;
     for (int i = 0; i < n * D; i++)
         x[i] = uniform() * 3;
-    CHECK_INT(vn_head_apply(h, x, n, p, &scratch, &err), VN_OK);
+    CHECK_INT(vn_mlp_new(h, 2, &mlp, &err), VN_OK);
+    vn_mlp_apply(mlp, x, n, p);
     for (int r = 0; r < n; r++) {
         float alone[8];
         formula(h, x + r * D, want);
         for (int c = 0; c < C; c++)
             worst = fmax(worst, fabs(p[r * C + c] - want[c]));
-        CHECK_INT(vn_head_apply(h, x + r * D, 1, alone, &scratch, &err), VN_OK);
+        vn_mlp_apply(mlp, x + r * D, 1, alone);
         CHECK(!memcmp(alone, p + r * C, sizeof(float) * (size_t)C)); /* byte for byte */
     }
     if (worst > 1e-5)
         printf("# worst difference %g\n", worst);
     CHECK(worst <= 1e-5);
-    vn_buf_release(&scratch);
+    vn_mlp_free(mlp);
     free(x);
     free(p);
 }
@@ -137,7 +138,7 @@ static void applies(void) {
 /* Large logits must not overflow; not-a-number must not become a number. */
 static void extremes(void) {
     static const int width[] = {4, 2};
-    struct vn_buf scratch = {0};
+    struct vn_mlp *mlp;
     struct vn_error err;
     float p[2];
     make_head(
@@ -145,12 +146,12 @@ static void extremes(void) {
         "\"inputs\":[{\"width\":4}]}",
         width, 1);
     struct vn_head *h = open_head();
-    CHECK_INT(vn_head_apply(h, (float[]){1e30f, -1e30f, 5e29f, 1}, 1, p, &scratch, &err),
-              VN_OK);
+    CHECK_INT(vn_mlp_new(h, 1, &mlp, &err), VN_OK);
+    vn_mlp_apply(mlp, (float[]){1e30f, -1e30f, 5e29f, 1}, 1, p);
     CHECK(p[0] + p[1] == 1 && (p[0] == 1 || p[1] == 1));
-    CHECK_INT(vn_head_apply(h, (float[]){NAN, 0, 0, 0}, 1, p, &scratch, &err), VN_OK);
+    vn_mlp_apply(mlp, (float[]){NAN, 0, 0, 0}, 1, p);
     CHECK(isnan(p[0]) && isnan(p[1]));
-    vn_buf_release(&scratch);
+    vn_mlp_free(mlp);
     vn_head_close(h);
 }
 

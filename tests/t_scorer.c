@@ -51,7 +51,8 @@ static void score(const float (*x)[2], const char *const *status, int n,
     in.n_rows = n;
     for (int i = 0; i < 4; i++)
         vn_builder_view(&columns[i], &in.columns[i]);
-    int rc = vn_scorer_init(&scorer, &head, &schema, threshold, "\"program\":\"t\"", &err);
+    int rc = vn_scorer_init(&scorer, &head, &schema, threshold, 1,
+                            "\"program\":\"t\"", &err);
     CHECK_INT(rc, 0);
     int64_t row = 0;
     for (n_parts = 0; (rc = vn_scorer_next(&scorer, &in, &row, &scored, &err)) > 0; n_parts++)
