@@ -147,6 +147,34 @@ static void a_slot_may_be_marked_again(void) {
     b->ops.close(b);
 }
 
+/* A large result leaves beside the queue and keeps its own time; a small one does not. */
+static void a_copy_beside_the_queue_is_timed(void) {
+    struct vn_backend *b = open_cuda(VN_F32);
+    if (!b)
+        return;
+    const size_t bytes = (size_t)(only_small ? LARGE / 8 : LARGE) * 4;
+    void *device = device_memory(b, bytes), *host = malloc(bytes);
+    double queued = -1, own = -1;
+    CHECK_INT(b->ops.stamp(b, 1, &err), VN_OK);
+    b->copy_stamp = 4;
+    CHECK_INT(b->ops.copy_out(b, host, device, bytes, &err), VN_OK);
+    CHECK_INT(b->copy_stamp, 0);
+    CHECK_INT(b->ops.stamp(b, 2, &err), VN_OK);
+    b->copy_stamp = 6;
+    CHECK_INT(b->ops.copy_out(b, host, device, 4, &err), VN_OK);
+    CHECK_INT(b->copy_stamp, 6);
+    b->copy_stamp = 0;
+    CHECK_INT(b->ops.mark(b, 0, &err), VN_OK);
+    CHECK_INT(b->ops.wait(b, 0, &err), VN_OK);
+    CHECK_INT(b->ops.between(b, 1, 2, &queued, &err), VN_OK);
+    CHECK_INT(b->ops.between(b, 4, 5, &own, &err), VN_OK);
+    CHECK(queued > 0 && own > 0);
+    CHECK_INT(b->ops.between(b, 6, 7, &own, &err), VN_EINTERNAL);
+    b->ops.release(b, device);
+    free(host);
+    b->ops.close(b);
+}
+
 static void too_much_memory_is_refused(void) {
     struct vn_backend *b = open_cuda(VN_F32);
     void *p = &p;
@@ -318,6 +346,7 @@ int main(int argc, char **argv) {
     TEST(auto_is_the_gpu_or_the_cpu);
     TEST(results_survive_what_comes_next);
     TEST(a_slot_may_be_marked_again);
+    TEST(a_copy_beside_the_queue_is_timed);
     TEST(too_much_memory_is_refused);
     TEST(products_at_the_models_shapes);
     TEST(attention_of_one_and_of_many);
