@@ -87,6 +87,7 @@ struct vn_cpu_kernels {
     size_t (*attn_scratch)(int64_t n, int d_head); /* floats */
     bool (*finite)(const float *x, int64_t n);     /* all of them */
     void (*convert)(const float *x, void *y, enum vn_dtype type, int64_t n);
+    void (*widen)(const void *x, enum vn_dtype type, float *y, int64_t n); /* f32, f16, bf16 */
     void (*gelu)(const float *x, void *y, enum vn_dtype type, int64_t n);
     /* y [rows, n] = gelu(x[:, :n]) * x[:, n:], x [rows, 2 n] */
     void (*glu)(const float *x, void *y, enum vn_dtype type, int64_t rows, int64_t n);

@@ -13,6 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define HUGE_FROM ((size_t)4 << 20) /* bytes */
+#define STACK_ROWS 32               /* of an item */
 
 struct vn_cpu_dnnl {
     dnnl_engine_t engine;
@@ -187,40 +192,84 @@ static dnnl_data_type_t type_of(const struct vn_cpu *c) {
     return c->ref.base.act == VN_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
+/* Gigabytes of small pages would be a fault each, and more misses later. */
+static void use_huge_pages(const struct vn_buf *b) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), skip = -(uintptr_t)b->data % page;
+    if (b->cap > HUGE_FROM) /* where there are none nothing is lost */
+        (void)madvise(b->data + skip, b->cap - skip, MADV_HUGEPAGE);
+}
+
+/* Rows of the parts, one below the other, in the activation type. */
+struct stacked {
+    const struct vn_cpu *c;
+    const struct vn_matrix_spec *s;
+    uint8_t *rows;
+};
+
+static void stack_item(void *ctx, int worker, int64_t item) {
+    const struct stacked *k = ctx;
+    const struct vn_matrix_spec *s = k->s;
+    enum vn_dtype act = k->c->ref.base.act;
+    int64_t part_rows = s->n_out / s->n_parts, from = item * STACK_ROWS;
+    int64_t to = from + STACK_ROWS < s->n_out ? from + STACK_ROWS : s->n_out;
+    float *wide = (float *)(void *)k->c->work[worker].data;
+    for (int64_t r = from; r < to; r++) {
+        const uint8_t *x = s->weight[r / part_rows];
+        x += (size_t)(r % part_rows * s->n_in) * vn_dtype_size(s->type);
+        uint8_t *y = k->rows + (size_t)(r * s->n_in) * vn_dtype_size(act);
+        if (s->type == act) {
+            memcpy(y, x, (size_t)s->n_in * vn_dtype_size(act));
+        } else if (act == VN_F32) {
+            k->c->k->widen(x, s->type, (float *)(void *)y, s->n_in);
+        } else {
+            k->c->k->widen(x, s->type, wide, s->n_in);
+            k->c->k->convert(wide, y, act, s->n_in);
+        }
+    }
+}
+
+/* The weights as they are in the file where they are in one piece and of the activation
+ * type, else stacked in `room`. */
+static const void *plain_weights(struct vn_cpu *c, const struct vn_matrix_spec *s,
+                                 struct vn_buf *room, struct vn_error *err) {
+    size_t bytes;
+    if (s->n_parts == 1 && s->type == c->ref.base.act)
+        return s->weight[0];
+    if (!vn_mul((size_t)s->n_in * vn_dtype_size(c->ref.base.act), (size_t)s->n_out, &bytes)) {
+        vn_fail(err, VN_EFAIL, "cannot allocate a matrix of %lld x %lld",
+                (long long)s->n_out, (long long)s->n_in);
+        return NULL;
+    }
+    if (vn_buf_resize(room, bytes, err) ||
+        vn_cpu_reserve(c, (size_t)s->n_in * sizeof(float), err))
+        return NULL;
+    use_huge_pages(room);
+    struct stacked k = {c, s, room->data};
+    vn_team_run(c->team, stack_item, &k, (s->n_out + STACK_ROWS - 1) / STACK_ROWS);
+    return room->data;
+}
+
 /* Rounds the weights to the activation type and reorders them into the primitive's
  * layout. */
-static int load_weights(const struct vn_cpu *c, struct vn_matrix *m,
+static int load_weights(struct vn_cpu *c, struct vn_matrix *m,
                         const struct vn_matrix_spec *s, const_dnnl_memory_desc_t layout,
                         struct vn_error *err) {
-    enum vn_dtype act = c->ref.base.act;
-    size_t row = (size_t)m->n_in * vn_dtype_size(act), bytes;
-    int64_t part_rows = m->n_out / s->n_parts;
-    struct vn_buf plain = {0};
+    struct vn_buf room = {0};
     dnnl_memory_desc_t from;
     memset(&from, 0, sizeof from);
     dnnl_memory_t src = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t reorder = NULL;
     const dnnl_dims_t dims = {m->n_in, m->n_out};
-    float *values = vn_calloc((size_t)m->n_in, sizeof *values, err);
-    dnnl_status_t st = dnnl_success;
-    int rc = VN_EFAIL;
-    if (!values || !vn_mul(row, (size_t)m->n_out, &bytes) ||
-        vn_buf_resize(&plain, bytes, err))
-        goto out;
-    for (int64_t r = 0; r < m->n_out; r++) {
-        const float *from_row = values;
-        if (s->type == VN_F32) {
-            const float *part = s->weight[r / part_rows];
-            from_row = part + r % part_rows * m->n_in;
-        } else {
-            vn_cpu_weight_row(s, act, r, values);
-        }
-        c->k->convert(from_row, plain.data + (size_t)r * row, act, m->n_in);
+    const void *plain = plain_weights(c, s, &room, err);
+    if (!plain) {
+        vn_buf_release(&room);
+        return VN_EFAIL;
     }
-    st = md_init(&from, dims, type_of(c), dnnl_ba);
-    if (st == dnnl_success)
-        st = dnnl_memory_create(&src, view(&from), c->dnnl->engine, plain.data);
+    dnnl_status_t st = md_init(&from, dims, type_of(c), dnnl_ba);
+    if (st == dnnl_success) /* which is only read */
+        st = dnnl_memory_create(&src, view(&from), c->dnnl->engine,
+                                (void *)(uintptr_t)plain);
     if (st == dnnl_success)
         st = dnnl_reorder_primitive_desc_create(&pd, view(&from), c->dnnl->engine, layout,
                                                 c->dnnl->engine, NULL);
@@ -230,8 +279,6 @@ static int load_weights(const struct vn_cpu *c, struct vn_matrix *m,
         const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, m->weights}};
         st = dnnl_primitive_execute(reorder, c->dnnl->streams[0], 2, args);
     }
-    rc = st == dnnl_success ? VN_OK : fail(err, st, "lay out weights");
-out:
     if (reorder)
         dnnl_primitive_destroy(reorder);
     if (pd)
@@ -239,9 +286,8 @@ out:
     if (src)
         dnnl_memory_destroy(src);
     md_release(&from);
-    vn_buf_release(&plain);
-    free(values);
-    return rc;
+    vn_buf_release(&room);
+    return st == dnnl_success ? VN_OK : fail(err, st, "lay out weights");
 }
 
 /* Memory objects of weights, bias and of each worker's arguments, over data set later. */
@@ -296,6 +342,7 @@ static int build(struct vn_cpu *c, struct vn_matrix *m, const struct vn_matrix_s
     if ((rc = vn_buf_resize(&m->weights_data, dnnl_memory_desc_get_size(layout), err)) ||
         (rc = vn_buf_resize(&m->bias_data, (size_t)m->n_out * sizeof(float), err)))
         goto out;
+    use_huge_pages(&m->weights_data);
     for (int64_t r = 0; r < m->n_out; r++)
         ((float *)(void *)m->bias_data.data)[r] = vn_cpu_bias(s, r);
     st = make_memory(c, m, pd);

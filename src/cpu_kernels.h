@@ -57,6 +57,21 @@ static void k_convert(const float *x, void *y, enum vn_dtype type, int64_t n) {
         v_store_act(y, type, i, n - i, v_load_act(x, VN_F32, i, n - i));
 }
 
+static void k_widen(const void *x, enum vn_dtype type, float *y, int64_t n) {
+    const uint16_t *h = x;
+    int64_t i = 0;
+    if (type == VN_F32) {
+        memcpy(y, x, (size_t)n * sizeof *y);
+        return;
+    }
+    for (; i + LANES <= n; i += LANES) {
+        vh v = *(const vhu *)(h + i);
+        v_store(y + i, type == VN_F16 ? v_from_f16(v) : v_from_bf16(v));
+    }
+    for (; i < n; i++)
+        y[i] = type == VN_F16 ? vn_f16_to_f32(h[i]) : vn_bf16_to_f32(h[i]);
+}
+
 static void k_gelu(const float *x, void *y, enum vn_dtype type, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES)
         v_store_act(y, type, i, n - i, v_gelu(v_load_act(x, VN_F32, i, n - i)));
@@ -319,7 +334,7 @@ static void k_gemm(const float *x, const void *panels, enum vn_dtype type,
     { \
         .name = (set), .gemm_cols = COLS, .norm = k_norm, .scale = k_scale, \
         .attn = k_attn, .attn_scratch = k_attn_scratch, .finite = k_finite, \
-        .convert = k_convert, .gelu = k_gelu, .glu = k_glu, .gemm = k_gemm \
+        .convert = k_convert, .widen = k_widen, .gelu = k_gelu, .glu = k_glu, .gemm = k_gemm \
     }
 
 #endif

@@ -169,6 +169,13 @@ INLINE void v_store(float *p, vf v) {
 INLINE vf v_from_bf16(vh h) {
     return (vf)(__builtin_convertvector(h, vu) << 16);
 }
+/* Exact: the exponent is moved by a multiplication, which makes subnormals normal; of
+ * infinity and NaN it becomes the largest. */
+INLINE vf v_from_f16(vh h) {
+    vu u = __builtin_convertvector(h, vu), bits = (u & 0x7fffu) << 13;
+    vu special = (vu)(bits >= 0x0f800000u) & 0x7f800000u;
+    return (vf)((vu)((vf)bits * 0x1p112f) | special | (u & 0x8000u) << 16);
+}
 INLINE vh v_to_bf16(vf v) {
     vu u = (vu)v, nan = (vu)((u & 0x7fffffffu) > 0x7f800000u);
     vu r = (u + 0x7fffu + ((u >> 16) & 1)) >> 16;
