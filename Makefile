@@ -24,7 +24,7 @@
 #
 #   CC, OPT=-O2, CFLAGS, CPPFLAGS, LDFLAGS    compiler and flags
 #   CUDA=0|1          the CUDA backend (default: where nvcc is found, but not under SAN)
-#   ARCH="80 86 89 90"  compute capabilities to build kernels for; the last also as PTX
+#   ARCH="75 80 86 89 90"  compute capabilities to build kernels for; the last also as PTX
 #   ONEDNN=0|1        matrix products by oneDNN (default: where its header is found)
 #   SAN=LIST          sanitizers, for instance SAN=address,undefined
 #   WERROR=0          warnings are not errors
@@ -76,7 +76,7 @@ CFLAGS_cpu_avx512  = -O3 $(if $(X86),-mavx512f -mavx512bw -mavx512vl -mavx512dq 
 
 # CUDA: the objects form an archive of their own, so that only programs that open a backend
 # link it; ARCH lists compute capabilities, the last one is also kept as PTX for later ones
-ARCH      ?= 80 86 89 90
+ARCH      ?= 75 80 86 89 90
 CUDA_HOME ?= $(patsubst %/bin/,%,$(dir $(realpath $(nvcc))))
 NVCCFLAGS += -std=c++17 -O3 -Isrc -Xcompiler -Wall$(comma)-Wextra$(if $(filter 1,$(WERROR)),$(comma)-Werror) \
              -Xcompiler -fno-threadsafe-statics$(comma)-fno-exceptions$(comma)-fno-rtti \

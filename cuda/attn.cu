@@ -56,7 +56,7 @@ static __device__ __forceinline__ void load(T *to, const T *from, const source<T
     }
 }
 
-static __device__ __forceinline__ int round16(int n) {
+[[maybe_unused]] static __device__ __forceinline__ int round16(int n) {
     return (n + 15) / 16 * 16;
 }
 
@@ -164,7 +164,8 @@ static __device__ __forceinline__ void scores(float s[KEYS / 8][4], const query<
 }
 
 /* Largest value of each of the lane's two rows, over the four lanes that share them. */
-static __device__ __forceinline__ float row_max(const float s[KEYS / 8][4], int row) {
+[[maybe_unused]] static __device__ __forceinline__ float
+row_max(const float s[KEYS / 8][4], int row) {
     float m = s[0][2 * row];
 #pragma unroll
     for (int t = 0; t < KEYS / 8; t++)
@@ -267,6 +268,7 @@ static __device__ __forceinline__ void store_rows(softmax<HD> m[], T *rows, T *o
 template <class T, int HD, int WARPS>
 __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
     attn_kernel(const int32_t *cu, unsigned blocks, struct vn_attn_args a, float scale) {
+#if __CUDA_ARCH__ >= 800 /* older ones take standard.cu */
     using S = shape<HD>;
     extern __shared__ uint4 shared[];
     constexpr int threads = WARPS * 32, rows = WARPS * 16;
@@ -322,6 +324,7 @@ __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
         store_rows<T, HD>(m, q + mine * S::stride,
                           static_cast<T *>(a.out) + (t0 + r0 + mine) * width + head * HD,
                           min(left, 16), s.heads, width, lane);
+#endif
 }
 
 /* ---- launching ------------------------------------------------------------------- */

@@ -355,6 +355,7 @@ static void close_cuda(struct vn_backend *b) {
     vn_load_close(c);
     vn_lt_close(c);
     vn_cuda_stamps_release(c);
+    vn_cuda_release(&c->base, c->product);
     if (c->staging)
         staging_release(c->staging);
     if (c->handoff)
@@ -438,18 +439,22 @@ static int look_for(int index, struct vn_error *err) {
 }
 
 /* The device's properties, or the reason why it is of no use. */
-static int examine(int index, struct cudaDeviceProp *p, struct vn_error *err) {
+static int examine(const struct vn_backend_options *o, int index, struct cudaDeviceProp *p,
+                   struct vn_error *err) {
     cudaError_t e = cudaSetDevice(index);
     if (!e)
         e = cudaGetDeviceProperties(p, index);
     if (e)
         return failed(e, "cannot use the device", err);
-    if (p->major * 10 + p->minor < VN_CUDA_MIN_SM)
+    const int sm = p->major * 10 + p->minor;
+    const bool standard = o->act == VN_F16 && o->attention != VN_ATTN_FLASH;
+    if (sm < (standard ? VN_CUDA_MIN_SM_STANDARD : VN_CUDA_MIN_SM))
         return vn_fail(err, VN_ENODEVICE,
-                       "cuda: device %d (%s) has compute capability %d.%d, "
-                       "expected %d.%d or higher",
+                       "cuda: device %d (%s) has compute capability %d.%d, expected %d.%d or "
+                       "higher, %d.%d for standard attention in fp16",
                        index, p->name, p->major, p->minor, VN_CUDA_MIN_SM / 10,
-                       VN_CUDA_MIN_SM % 10);
+                       VN_CUDA_MIN_SM % 10, VN_CUDA_MIN_SM_STANDARD / 10,
+                       VN_CUDA_MIN_SM_STANDARD % 10);
     return VN_OK;
 }
 
@@ -464,8 +469,6 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
     struct cudaDeviceProp p;
     const double began = seconds();
     *out = NULL;
-    if (o->attention == VN_ATTN_STANDARD)
-        return vn_fail(err, VN_EINCOMPAT, "cuda: no standard attention");
     int rc = look_for(index, err);
     if (rc)
         return rc;
@@ -483,9 +486,11 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
     c->index = index;
     rc = vn_lt_begin(c, err); /* beside making the device's context */
     if (!rc)
-        rc = examine(index, &p, err);
+        rc = examine(o, index, &p, err);
     if (!rc) {
         c->sm = p.major * 10 + p.minor;
+        if (o->attention == VN_ATTN_STANDARD || c->sm < VN_CUDA_MIN_SM)
+            vn_cuda_standard_overlay(c);
         c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;
         rc = start(c, &p, o->threads, err);
     }

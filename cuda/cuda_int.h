@@ -12,7 +12,8 @@
 
 #include "backend.h"
 
-#define VN_CUDA_MIN_SM 80 /* mma m16n8k16, cp.async, bf16 */
+#define VN_CUDA_MIN_SM 80          /* mma m16n8k16, cp.async, bf16 */
+#define VN_CUDA_MIN_SM_STANDARD 75 /* the oldest that CUDA 13 knows */
 
 struct vn_lt; /* cuBLASLt as loaded at run time, and the algorithms chosen: gemm.cu */
 struct vn_staging; /* host memory on its way: cuda.cu */
@@ -26,6 +27,8 @@ struct vn_cuda {
     cudaEvent_t handoff; /* compute -> out */
     struct vn_lt *lt;
     struct vn_staging *staging;
+    void *product;        /* of standard attention: rows before they are added */
+    size_t product_bytes; /* grown at need, then kept */
     struct vn_load *load;
     struct vn_loading times;
     cudaEvent_t *stamps; /* [VN_STAMPS], from the first stamp on; made at need */
@@ -100,6 +103,12 @@ size_t vn_lt_version(const struct vn_lt *lt);
 /* stamp.cu: time i as the stream gets there. */
 int vn_cuda_stamp_on(struct vn_cuda *c, cudaStream_t stream, int i, struct vn_error *err);
 void vn_cuda_stamps_release(struct vn_cuda *c);
+
+/* n_out. */
+int64_t vn_cuda_matrix_rows(const struct vn_matrix *m);
+
+/* standard.cu: makes the table that of standard attention. */
+void vn_cuda_standard_overlay(struct vn_cuda *c);
 
 /* Entries of the table, one file each. */
 int vn_cuda_stamp(struct vn_backend *b, int i, struct vn_error *err);

@@ -576,6 +576,10 @@ int vn_cuda_matrix_new(struct vn_backend *be, const struct vn_matrix_spec *s,
     return rc;
 }
 
+int64_t vn_cuda_matrix_rows(const struct vn_matrix *m) {
+    return m->n_out;
+}
+
 /* ---- linear ---------------------------------------------------------------------- */
 
 int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,

@@ -134,6 +134,8 @@ static int s_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
     struct vn_matrix_spec spec;
     struct vn_buf all = {0};
     *out = NULL;
+    if (s->epilogue == VN_EPI_GLU || !s->bias[0])
+        return vn_fail(err, VN_EINCOMPAT, "standard attention is that of ESM-2 alone");
     struct vn_matrix *m = vn_calloc(1, sizeof *m, err);
     if (!m)
         return VN_EFAIL;

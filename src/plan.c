@@ -64,9 +64,12 @@ int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_bac
         return vn_fail(err, VN_EFAIL, "cannot allocate %lld x %zu bytes", (long long)n,
                        per_token);
     longest = longest > (size_t)VN_PLAN_JOB_BYTES ? longest : (size_t)VN_PLAN_JOB_BYTES;
-    p->staging = 0;
+    p->staging = p->product = 0;
+    if (b->queues && b->attention == VN_ATTN_STANDARD)
+        p->product = (size_t)n * (size_t)c->d_model * sizeof(uint16_t); /* < the scratch */
     if ((b->queues && !vn_mul(longest, VN_SLOTS + 1, &p->staging)) ||
-        !vn_add(p->arena, p->staging, &p->total))
+        !vn_add(p->arena, p->staging, &p->total) ||
+        !vn_add(p->total, p->product, &p->total))
         return vn_fail(err, VN_EFAIL, "cannot allocate %d x %zu bytes", VN_SLOTS + 1,
                        longest);
     return VN_OK;

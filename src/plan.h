@@ -32,11 +32,12 @@ struct vn_plan {
     size_t arena;
 
     size_t staging;  /* what a backend that queues takes for results on their way */
-    size_t total;    /* arena and staging */
+    size_t product;  /* what standard attention takes there for a product not yet added */
+    size_t total;    /* arena, staging and product */
 };
 
-/* Plans for a model of this configuration on a backend, of which only act, slice_tokens and
- * queues are used. `rope`: it has inv_freq. VN_EFAIL when a size overflows. */
+/* Plans for a model of this configuration on a backend, of which only act, attention,
+ * slice_tokens and queues are used. `rope`: it has inv_freq. VN_EFAIL when a size overflows. */
 int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
                  const struct vn_plan_options *opts, struct vn_plan *out,
                  struct vn_error *err) VN_NODISCARD;

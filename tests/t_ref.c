@@ -359,6 +359,47 @@ static void devices(void) {
     }
 }
 
+/* Standard attention is that of fp16, on every CPU, and of ESM-2. */
+static void standard(void) {
+    static const struct {
+        const char *device;
+        enum vn_dtype act;
+        int status;
+    } cases[] = {
+        {"cpu", VN_F16, VN_OK},
+        {"reference", VN_F16, VN_OK},
+        {"cpu", VN_F32, VN_EINCOMPAT},
+        {"reference", VN_BF16, VN_EINCOMPAT},
+        {"cuda", VN_BF16, VN_EINCOMPAT},
+    };
+    const uint16_t weight[4] = {0}, bias[4] = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct vn_backend_options o = {.device = cases[i].device,
+                                             .act = cases[i].act,
+                                             .threads = 1,
+                                             .attention = VN_ATTN_STANDARD};
+        struct vn_matrix_spec spec = {.weight = {weight},
+                                      .bias = {bias},
+                                      .type = VN_F16,
+                                      .n_parts = 1,
+                                      .n_out = 2,
+                                      .n_in = 2,
+                                      .epilogue = VN_EPI_GLU};
+        struct vn_backend *b = NULL;
+        struct vn_matrix *m;
+        struct vn_error err = {0};
+        CHECK_INT(vn_backend_open(&o, &b, &err), cases[i].status);
+        if (!b)
+            continue;
+        CHECK(b->attention == VN_ATTN_STANDARD && b->act == VN_F16);
+        CHECK_INT(b->ops.matrix_new(b, &spec, &m, &err), VN_EINCOMPAT);
+        spec.epilogue = VN_EPI_BIAS;
+        spec.bias[0] = NULL;
+        CHECK_INT(b->ops.matrix_new(b, &spec, &m, &err), VN_EINCOMPAT);
+        b->ops.close(b);
+    }
+}
+
 static void slots(void) {
     struct vn_error err;
     void *p = &p;
@@ -390,6 +431,7 @@ int main(void) {
     TEST(flags);
     TEST(storage);
     TEST(devices);
+    TEST(standard);
     TEST(slots);
     return check_done();
 }

@@ -75,7 +75,7 @@ def test_every_rounding(model, layer, tmp_path):
                    "reference")
     same = np.mean(np.concatenate([(g == w).ravel() for g, w in zip(got, want)]))
     print(f"layer {layer}: {same:.5f} equal")
-    assert same >= (1 if layer == 0 else 0.99)  # softmax is in f32 there
+    assert same >= (1 if layer == 0 else 0.98)  # softmax is in f32 there
 
 
 def test_pooled(model, tmp_path):
