@@ -147,6 +147,7 @@ static void release(struct vn_import_job *j) {
     free(j->made);
     free(j->config);
     free(j->vocabulary);
+    free(j->tokenizer);
     json_decref(j->labels);
     vn_import_dir_close(&j->dir);
 }
@@ -250,6 +251,8 @@ static int write_files(struct vn_import_job *j, struct vn_error *err) {
     int rc = write_text(file[VN_IMPORT_CONFIG], j->config, err);
     if (rc == VN_OK && j->vocabulary)
         rc = write_text(file[VN_IMPORT_VOCABULARY], j->vocabulary, err);
+    if (rc == VN_OK && j->tokenizer)
+        rc = write_text(file[VN_IMPORT_TOKENIZER], j->tokenizer, err);
     return rc == VN_OK ? write_weights(j, file[VN_IMPORT_WEIGHTS], err) : rc;
 }
 
@@ -277,7 +280,7 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
         vn_import_note(j,
                        "model: %d layers, width %d, %d heads, %lld parameters, sha256 %s",
                        m->config.n_layers, m->config.d_model, m->config.n_heads,
-                       (long long)vn_model_parameters(m), sha256);
+                       (long long)m->parameters, sha256);
     }
     vn_head_close(h);
     vn_model_close(m);

@@ -13,7 +13,7 @@
 #include "mem.h"
 
 static const char *const names[VN_IMPORT_FILES] = {"config.json", "vocab.txt",
-                                                   "model.safetensors"};
+                                                   "tokenizer.json", "model.safetensors"};
 
 /* "dir/<before><name>", malloc'ed */
 static char *join(const char *dir, const char *before, const char *name,
@@ -88,7 +88,7 @@ int vn_import_dir_make(struct vn_import_dir *d, const char *dir, struct vn_error
     size_t n = strlen(dir) + 32, end = strlen(dir);
     while (end > 1 && dir[end - 1] == '/')
         end--;
-    *d = (struct vn_import_dir){.pending = {-1, -1, -1, -1}};
+    *d = (struct vn_import_dir){.pending = {-1, -1, -1, -1, -1}};
     d->path = vn_calloc(n, 1, err);
     if (!d->path)
         return VN_EFAIL;

@@ -11,7 +11,13 @@
 
 #include "err.h"
 
-enum { VN_IMPORT_CONFIG, VN_IMPORT_VOCABULARY, VN_IMPORT_WEIGHTS, VN_IMPORT_FILES };
+enum {
+    VN_IMPORT_CONFIG,
+    VN_IMPORT_VOCABULARY,
+    VN_IMPORT_TOKENIZER,
+    VN_IMPORT_WEIGHTS,
+    VN_IMPORT_FILES
+};
 
 struct vn_import_dir {
     char *path; /* at work; NULL when it is gone, or is to stay */

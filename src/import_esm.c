@@ -265,6 +265,8 @@ int vn_import_huggingface(struct vn_import_job *j, const char *dir,
     int rc = read_text(dir, "config.json", false, &j->config, err);
     if (rc == VN_OK)
         rc = read_text(dir, "vocab.txt", true, &j->vocabulary, err);
+    if (rc == VN_OK) /* vn-pack reads it for DNABERT-S */
+        rc = read_text(dir, "tokenizer.json", true, &j->tokenizer, err);
     for (size_t i = 0; rc == VN_OK && !found && i < 4; i++) {
         path.len = 0;
         rc = vn_buf_printf(&path, err, "%s/%s%c", dir, names[i], 0);

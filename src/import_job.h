@@ -25,7 +25,7 @@ struct vn_import_job {
     int64_t n_classes; /* of a head */
     struct vn_import_item *items;
     size_t n_items, cap_items;
-    char *config, *vocabulary; /* texts to write; vocabulary may be NULL */
+    char *config, *vocabulary, *tokenizer; /* texts to write; all but config may be NULL */
     size_t n_read, n_renamed, n_folded;
     struct vn_buf dropped; /* names of the first dropped tensors: ": a, b" */
     size_t n_dropped, n_unlisted; /* those named there, and the others */

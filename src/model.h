@@ -1,7 +1,7 @@
 /* model.h - a language model in a directory: config.json + model.safetensors (or shards).
  *
- * The directory is as Hugging Face publishes it; the tensor names of the Hugging Face port
- * are ours, with or without the prefix "esm." that the masked-LM checkpoints have. Every
+ * The directory is as Hugging Face publishes it; the tensor names there are ours, with or
+ * without the prefix "esm." or "bert." that the masked-LM checkpoints have. Every
  * tensor that the forward pass needs is looked up once, here, with its shape checked against
  * the one layout that config.json implies: VN_EDATA names the tensor, expected and found. */
 #ifndef VN_MODEL_H
@@ -11,14 +11,16 @@
 
 #include "safetensors.h"
 
-enum vn_family { VN_ESM2 };
+enum vn_family { VN_ESM2, VN_DNABERT };
 
 struct vn_model_config {
     enum vn_family family;
     int n_layers, d_model, n_heads, d_head, d_ffn, n_vocab;
     float norm_eps;
     bool token_dropout; /* scale embeddings by 1 - 0.15 * 0.8 at inference */
-    int mask_token, pad_token;
+    int mask_token, pad_token; /* -1: none that matters */
+    int n_types;               /* DNABERT-S: rows of type_embeddings */
+    char tokenizer[65];        /* DNABERT-S: vn_bpe_load's digest; "" without the file */
 };
 
 /* Tensors of one encoder layer. Weights are [out, in], as torch.nn.Linear stores them. */
@@ -31,6 +33,16 @@ struct vn_esm2_layer {
     const struct vn_tensor *fc2_w, *fc2_b;                   /* [D, F], [D] */
 };
 
+/* DNABERT-S (MosaicBERT): post-norm, gated. */
+struct vn_dnabert_layer {
+    const struct vn_tensor *qkv_w, *qkv_b;     /* [3D, D], [3D]: q, k, v */
+    const struct vn_tensor *out_w, *out_b;     /* [D, D], [D] */
+    const struct vn_tensor *norm1_w, *norm1_b; /* [D] after attention */
+    const struct vn_tensor *gate_w;            /* [2F, D]: what is gated, then its factor */
+    const struct vn_tensor *down_w, *down_b;   /* [D, F], [D] */
+    const struct vn_tensor *norm2_w, *norm2_b; /* [D] after the FFN */
+};
+
 struct vn_model {
     char *name;      /* last component of the directory: "esm2_t6_8M_UR50D" */
     char *dir;
@@ -38,10 +50,17 @@ struct vn_model {
     struct vn_tensors *tensors;
     char sha256[65]; /* for vn_model_sha256 */
     const struct vn_tensor *word_embeddings; /* [V, D] */
-    const struct vn_tensor *norm_w, *norm_b; /* [D] after the last layer */
-    struct vn_esm2_layer *esm2;              /* [n_layers] */
+    const struct vn_tensor *norm_w, *norm_b; /* [D] ESM-2: after the last layer; DNABERT-S: of
+                                              * the embeddings */
+    int64_t parameters;    /* in the tensors that the forward pass uses */
+    /* ESM-2; NULL for others */
+    struct vn_esm2_layer *esm2; /* [n_layers] */
     float *inv_freq;       /* [d_head / 2] RoPE frequencies */
     bool inv_freq_stored;  /* from the checkpoint, else 10000^(-2i/d_head) */
+    /* DNABERT-S; NULL for others */
+    struct vn_dnabert_layer *dnabert;        /* [n_layers] */
+    const struct vn_tensor *type_embeddings; /* [n_types, D] */
+    float *alibi;                            /* [n_heads] slopes */
 };
 
 /* `name` is a directory, or a name looked up in the directories of $VN_MODELS (separated by
@@ -68,7 +87,7 @@ char *vn_model_find(const char *name, const char *file, struct vn_error *err) VN
  * set. */
 char *vn_model_name(const char *dir, struct vn_error *err) VN_NODISCARD;
 
-/* Parameters in the tensors that the forward pass uses. */
-int64_t vn_model_parameters(const struct vn_model *m);
+const char *vn_family_name(enum vn_family family);       /* "ESM-2" */
+const char *vn_family_vocabulary(enum vn_family family); /* in the provenance: "esm2" */
 
 #endif

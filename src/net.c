@@ -3,8 +3,7 @@
 #include <string.h>
 
 const struct vn_net_ops *vn_net_of(enum vn_family family) {
-    (void)family;
-    return &vn_net_esm2;
+    return family == VN_DNABERT ? &vn_net_dnabert : &vn_net_esm2;
 }
 
 int vn_net_upload_f32(struct vn_backend *b, const float *host, size_t n, float **out,

@@ -45,6 +45,14 @@ struct vn_net_ops {
  * The hidden state after the last layer passes a final LayerNorm; others do not. */
 extern const struct vn_net_ops vn_net_esm2;
 
+/* DNABERT-S: post-norm, gated, with symmetric ALiBi instead of positions (MosaicBERT;
+ * DNABERT_S evaluate/model_codes/bert_layers.py):
+ *   x = LN(word[token] + type[0])
+ *   x = LN(x + Wo attn(Wqkv x + b) + bo), score of i, j: q k' / sqrt(K) - slope |i - j|
+ *   x = LN(x + Wd (gelu(g[0:F]) * g[F:2F]) + bd), g = Wg x
+ * There is no norm after the last layer. VN_EINCOMPAT for standard attention. */
+extern const struct vn_net_ops vn_net_dnabert;
+
 const struct vn_net_ops *vn_net_of(enum vn_family family);
 
 /* ---- weights, for the families --------------------------------------------------- */

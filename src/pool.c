@@ -65,3 +65,13 @@ void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d,
         for (int64_t j = 0; j < d; j++)
             out[j] = x[r * d + j] > out[j] ? x[r * d + j] : out[j];
 }
+
+bool vn_pool_of_vocabulary(const char *vocabulary, enum vn_pooling *pool) {
+    if (!strcmp(vocabulary, "esm2"))
+        *pool = VN_POOL_MEAN;
+    else if (!strcmp(vocabulary, "dnabert-s"))
+        *pool = VN_POOL_MEAN_ALL;
+    else
+        return false;
+    return true;
+}

@@ -33,4 +33,42 @@ const char *vn_tok_esm2_text(int id);
 /* Replaces what is in `out` by vocab.txt: the texts of all ids, a line each. */
 int vn_tok_esm2_vocabulary(struct vn_buf *out, struct vn_error *err) VN_NODISCARD;
 
+/* ---- byte pair encoding ---------------------------------------------------------- */
+/* What Hugging Face's tokenizers do with a BPE model, pieces of ASCII letters and the
+ * pre-tokenizer Whitespace: while any two neighbours are in the list of merges, the pair that
+ * is first in the list is merged, the leftmost of equal ones first. A letter that is no piece
+ * is one unknown token, and nothing is merged across it. */
+
+#define VN_BPE_NONE 0xffff
+#define VN_BPE_MAX_PIECE 1024 /* letters */
+
+struct vn_bpe;
+
+struct vn_bpe_merge {
+    uint16_t left, right, result;
+};
+
+struct vn_bpe_spec {
+    uint16_t letter[128];              /* id of each ASCII letter, or VN_BPE_NONE */
+    const struct vn_bpe_merge *merges; /* [n_merges], copied */
+    int n_merges, n_vocab;             /* ids are below n_vocab */
+    uint16_t unk, cls, sep;
+    int64_t window; /* letters looked at together; 0: as many as suit the caches */
+};
+
+/* VN_EDATA for merges that no training makes, and that this algorithm relies on not being
+ * there: one whose parts are made by none before it, one that makes what another has made. */
+int vn_bpe_new(const struct vn_bpe_spec *spec, struct vn_bpe **out, struct vn_error *err)
+    VN_NODISCARD;
+void vn_bpe_free(struct vn_bpe *b); /* NULL is legal */
+
+int vn_bpe_vocab(const struct vn_bpe *b); /* ids */
+
+/* Appends [CLS] pieces [SEP] as uint16 to out, and returns the number of tokens. Letters that
+ * have no piece ('N', lower case) are counted in *n_unknown; nothing is merged across white
+ * space, which is no token. An empty sequence appends nothing and returns 0. VN_EDATA, with the offset of the byte, for what is no letter, '*', '-' or
+ * '.', nor "<mask>" letter by letter. Not from two threads at once. */
+int64_t vn_bpe_tokens(struct vn_bpe *b, const char *seq, size_t n, struct vn_buf *out,
+                      int64_t *n_unknown, struct vn_error *err) VN_NODISCARD;
+
 #endif

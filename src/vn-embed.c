@@ -48,7 +48,7 @@ static void check_options(struct embed *e) {
     if (!o->model)
         vn_tool_usage(e->tool, "no model: give one with -m");
     if (!strcmp(o->pool, "auto"))
-        e->eo.pool = VN_POOL_MEAN; /* the rule of ESM-2 */
+        e->eo.pool = VN_POOL_MEAN; /* until the model is known: not token rows */
     else if (!vn_pool_of(o->pool, &e->eo.pool))
         vn_tool_usage(e->tool, "--pool '%s': expected none, auto, mean, mean-all, cls or max",
                       o->pool);
@@ -145,6 +145,8 @@ static int open_fleet(struct embed *e, struct vn_error *err) {
         return rc;
     if (e->eo.layer < 0)
         e->eo.layer = e->model->config.n_layers;
+    if (!strcmp(e->opts->pool, "auto"))
+        vn_pool_of_vocabulary(vn_family_vocabulary(e->model->config.family), &e->eo.pool);
     rc = limit_tokens(e, err);
     if (rc == VN_OK)
         rc = open_devices(e, err);
@@ -156,9 +158,27 @@ static int open_fleet(struct embed *e, struct vn_error *err) {
     return vn_fleet_open(e->model, e->backends, e->n_devices, &e->eo, &e->fleet, err);
 }
 
+/* The stream's tokens must be the model's. Where the vocabulary is a file's, the stream has
+ * its digest. */
+static int check_vocabulary(const struct embed *e, struct vn_error *err) {
+    const struct vn_schema *in = vn_reader_schema(e->reader);
+    const char *mine = vn_family_vocabulary(e->model->config.family);
+    const char *tokenizer = e->model->config.tokenizer;
+    char vocabulary[64] = "", digest[65] = "";
+    vn_schema_provenance(in, "vocabulary", vocabulary, sizeof vocabulary);
+    if (strcmp(vocabulary, mine) != 0)
+        return vn_fail(err, VN_EINCOMPAT, "the stream's vocabulary is '%s', the model's is '%s'",
+                       vocabulary, mine);
+    vn_schema_provenance(in, "tokenizer", digest, sizeof digest);
+    if (*tokenizer && strcmp(digest, tokenizer) != 0)
+        return vn_fail(err, VN_EINCOMPAT,
+                       "the stream's tokens are of the tokenizer %.16s..., model '%s' has %.16s...",
+                       digest, e->model->name, tokenizer);
+    return VN_OK;
+}
+
 /* Reads the head of the stream, which may be long in coming. */
 static int open_input(struct embed *e, struct vn_source *source, struct vn_error *err) {
-    char vocabulary[64] = "";
     int rc = vn_reader_open(source, NULL, &e->reader, err);
     if (rc < 0)
         return rc;
@@ -166,11 +186,7 @@ static int open_input(struct embed *e, struct vn_source *source, struct vn_error
     rc = vn_schema_require_kind(in, VN_KIND_TOKENS, err);
     if (rc < 0)
         return vn_prefix(err, "cannot use '%s'", vn_reader_name(e->reader));
-    vn_schema_provenance(in, "vocabulary", vocabulary, sizeof vocabulary);
-    if (strcmp(vocabulary, "esm2") != 0)
-        return vn_fail(err, VN_EINCOMPAT,
-                       "the stream's vocabulary is '%s', the model's is 'esm2'", vocabulary);
-    return VN_OK;
+    return check_vocabulary(e, err);
 }
 
 /* What this program adds to the provenance, behind what every program says. */

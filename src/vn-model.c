@@ -49,21 +49,39 @@ static void close_thing(struct thing *x) {
     vn_head_close(x->head);
 }
 
+/* What one family has and the other has not. */
+static void family_facts(const struct vn_model *m, json_t *facts) {
+    const struct vn_model_config *c = &m->config;
+    const float *numbers = c->family == VN_DNABERT ? m->alibi : m->inv_freq;
+    const int n = c->family == VN_DNABERT ? c->n_heads : c->d_head / 2;
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_real(numbers[i]));
+    if (c->family == VN_DNABERT) {
+        json_object_set_new(facts, "alibi", list);
+        json_object_set_new(facts, "tokenizer",
+                            c->tokenizer[0] ? json_string(c->tokenizer) : json_null());
+        return;
+    }
+    json_object_set_new(facts, "token dropout", json_boolean(c->token_dropout));
+    json_object_set_new(facts, "inv_freq", list);
+    json_object_set_new(facts, "inv_freq from",
+                        json_string(m->inv_freq_stored ? "checkpoint" : "formula"));
+}
+
 static json_t *model_facts(struct vn_model *m, struct vn_error *err) {
     const struct vn_model_config *c = &m->config;
     const char *sha256 = vn_model_sha256(m, false, err);
-    json_t *freq = json_array();
-    for (int i = 0; i < c->d_head / 2; i++)
-        json_array_append_new(freq, json_real(m->inv_freq[i]));
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, "
-        "s:i, s:i, s:i, s:f, s:b, s:s, s:o, s:s}",
-        "kind", "ESM-2", "name", m->name, "directory", m->dir, "sha256", sha256,
-        "parameters", (json_int_t)vn_model_parameters(m), "layers", c->n_layers, "width",
-        c->d_model, "heads", c->n_heads, "head size", c->d_head, "inner width", c->d_ffn,
-        "vocabulary", c->n_vocab, "norm eps", c->norm_eps, "token dropout",
-        c->token_dropout, "type", vn_dtype_name(m->word_embeddings->type), "inv_freq",
-        freq, "inv_freq from", m->inv_freq_stored ? "checkpoint" : "formula");
+    json_t *facts = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:s}", "kind",
+        vn_family_name(c->family), "name", m->name, "directory", m->dir, "sha256", sha256,
+        "parameters", (json_int_t)m->parameters, "layers", c->n_layers, "width", c->d_model,
+        "heads", c->n_heads, "head size", c->d_head, "inner width", c->d_ffn, "vocabulary",
+        c->n_vocab, "norm eps", c->norm_eps, "type",
+        vn_dtype_name(m->word_embeddings->type));
+    if (facts)
+        family_facts(m, facts);
+    return facts;
 }
 
 static json_t *head_facts(const struct vn_head *h) {

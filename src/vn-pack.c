@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpe_json.h"
 #include "fastx.h"
 #include "json.h"
 #include "model.h"
@@ -26,7 +27,8 @@ static const char notes[] =
     "record. Status: ok; empty (no residues); truncated (--long truncate: the first\n"
     "--max-length residues); too long (--long refuse: no tokens). A record longer than\n"
     "--max-tokens is kept whole, in a batch of its own. The letter J, and '*', are not\n"
-    "in the vocabulary: they become <unk>, and are counted. Of a records stream one\n"
+    "in ESM-2's vocabulary: they become <unk>, and are counted. DNABERT-S's has A, C, G and\n"
+    "T alone: every other letter, lower case too, becomes one [UNK]. Of a records stream one\n"
     "column becomes tokens, the sequences of the other kind stay behind, everything else\n"
     "is carried along; a row whose status is a reason has no tokens and keeps it.";
 
@@ -40,6 +42,9 @@ struct pack {
     enum long_mode long_mode;
     /* the work */
     char *model_name;
+    const char *vocabulary; /* what the provenance calls it */
+    struct vn_bpe *bpe;     /* of a model of nucleotides; NULL: ESM-2's residues */
+    char tokenizer[65];     /* digest of bpe */
     struct vn_packrows *out; /* NULL before the first input is open */
     struct vn_packer *packer;
     struct vn_writer *writer;
@@ -71,11 +76,26 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
         vn_tool_usage(t, "--long %s needs --max-length", long_mode);
 }
 
+/* The tokenizer.json of the model's directory. */
+static int load_tokenizer(struct pack *p, struct vn_error *err) {
+    struct vn_buf path = {0};
+    char *dir = vn_model_find(p->model, "config.json", err);
+    int rc = dir ? vn_buf_printf(&path, err, "%s/tokenizer.json%c", dir, 0) : VN_ENOINPUT;
+    if (rc == VN_OK)
+        rc = vn_bpe_load((const char *)path.data, &p->bpe, p->tokenizer, err);
+    vn_buf_release(&path);
+    free(dir);
+    return rc;
+}
+
 static int check_model(struct pack *p, struct vn_error *err) {
-    struct vn_model_config config;
+    struct vn_model_config config = {.family = VN_ESM2};
     int rc = vn_tool_refuse_terminal(&p->tool, false, true, err);
     if (rc == VN_OK && p->model)
         rc = vn_model_describe(p->model, &config, &p->model_name, err);
+    if (rc == VN_OK && config.family == VN_DNABERT)
+        rc = load_tokenizer(p, err);
+    p->vocabulary = vn_family_vocabulary(config.family);
     return rc;
 }
 
@@ -90,7 +110,9 @@ static int add_program(const struct pack *p, struct vn_schema *schema,
     int rc = members ? vn_buf_puts(&text, members, err)
                      : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
     if (rc == VN_OK)
-        rc = vn_buf_puts(&text, ",\"vocabulary\":\"esm2\"", err);
+        rc = vn_buf_printf(&text, err, ",\"vocabulary\":\"%s\"", p->vocabulary);
+    if (rc == VN_OK && p->bpe)
+        rc = vn_buf_printf(&text, err, ",\"tokenizer\":\"%s\"", p->tokenizer);
     if (rc == VN_OK && p->max_length)
         rc = vn_buf_printf(&text, err, ",\"max_length\":%" PRId64 ",\"long\":\"%s\"",
                            p->max_length, modes[p->long_mode]);
@@ -114,7 +136,7 @@ static int add_program(const struct pack *p, struct vn_schema *schema,
 
 /* Begins the output when the first input is open; `in` is its schema, NULL for FASTA. */
 static int start(struct pack *p, const struct vn_schema *in, struct vn_error *err) {
-    const char *column = p->column ? p->column : "protein";
+    const char *column = p->column ? p->column : p->bpe ? "nucleotide" : "protein";
     int rc = vn_packrows_new(in, in ? column : NULL, &p->out, err);
     if (rc == VN_OK)
         rc = add_program(p, vn_packrows_schema(p->out), err);
@@ -149,9 +171,23 @@ static int send_full(struct pack *p, bool flush, struct vn_error *err) {
     return rc;
 }
 
+/* Residues or nucleotides of a sequence. */
+static int64_t letters(const struct pack *p, const struct vn_record *r) {
+    return p->bpe ? (int64_t)r->seq_len : vn_tok_esm2_length(r->seq, r->seq_len);
+}
+
+/* The tokens of its first `most` letters. */
+static int64_t tokenize(struct pack *p, const struct vn_record *r, size_t most,
+                        struct vn_error *err) {
+    if (!p->bpe)
+        return vn_tok_esm2(r->seq, r->seq_len, most, &p->tokens, &p->unknown, err);
+    return vn_bpe_tokens(p->bpe, r->seq, r->seq_len < most ? r->seq_len : most, &p->tokens,
+                         &p->unknown, err);
+}
+
 /* A record without a sequence (NULL) is a row of a records stream that says why. */
 static int add_record(struct pack *p, const struct vn_record *r, struct vn_error *err) {
-    int64_t length = r->seq ? vn_tok_esm2_length(r->seq, r->seq_len) : 0, n = 0;
+    int64_t length = r->seq ? letters(p, r) : 0, n = 0;
     size_t most = SIZE_MAX;
     bool is_long = p->max_length && length > p->max_length;
     enum vn_pack_status status = VN_PACK_OK;
@@ -167,7 +203,7 @@ static int add_record(struct pack *p, const struct vn_record *r, struct vn_error
     }
     p->tokens.len = 0;
     if (status == VN_PACK_OK || status == VN_PACK_TRUNCATED)
-        n = vn_tok_esm2(r->seq, r->seq_len, most, &p->tokens, &p->unknown, err);
+        n = tokenize(p, r, most, err);
     if (n < 0)
         return (int)n;
     p->residues += length;
@@ -263,8 +299,8 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
     uint64_t sent, budget;
     double seconds = vn_tool_seconds(t);
     if (p->unknown)
-        vn_tool_warn(t, "letters that have no token, sent as <unk>: %" PRId64,
-                     p->unknown);
+        vn_tool_warn(t, "letters that have no token, sent as %s: %" PRId64,
+                     p->bpe ? "[UNK]" : "<unk>", p->unknown);
     if (p->n_status[VN_PACK_TRUNCATED])
         vn_tool_warn(t, "records cut to %" PRId64 " residues: %" PRId64, p->max_length,
                      p->n_status[VN_PACK_TRUNCATED]);
@@ -294,6 +330,7 @@ static void release(struct pack *p) {
     vn_batch_release(&p->rows);
     vn_batch_release(&p->batch);
     vn_buf_release(&p->tokens);
+    vn_bpe_free(p->bpe);
     free(p->model_name);
 }
 
@@ -315,7 +352,9 @@ int main(int argc, char **argv) {
         {"vocab", 0, POPT_ARG_STRING, &p.vocab, 0, "make tokens of this vocabulary: esm2",
          "NAME"},
         {"column", 0, POPT_ARG_STRING, &p.column, 0,
-         "of a records stream: the sequences to take (default: protein)", "NAME"},
+         "of a records stream: the sequences to take (default: what the model reads, "
+         "protein or nucleotide)",
+         "NAME"},
         {"max-tokens", 0, POPT_ARG_STRING, &max_tokens, 0,
          "tokens in a batch, <cls> and <eos> included", "N"},
         {"window", 0, POPT_ARG_STRING, &window, 0,

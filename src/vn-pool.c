@@ -35,18 +35,17 @@ static int open_input(struct pool *p, struct vn_error *err) {
     return rc < 0 ? vn_prefix(err, "cannot use '%s'", vn_reader_name(p->reader)) : rc;
 }
 
-/* "auto" is what the model's authors do: for ESM-2 the mean over residues. */
+/* "auto" is what the model's authors do. */
 static int choose_rule(struct pool *p, struct vn_error *err) {
     char vocabulary[64] = "";
     if (p->rule != VN_POOL_NONE)
         return VN_OK;
     vn_schema_provenance(vn_reader_schema(p->reader), "vocabulary", vocabulary,
                          sizeof vocabulary);
-    if (strcmp(vocabulary, "esm2") != 0)
+    if (!vn_pool_of_vocabulary(vocabulary, &p->rule))
         return vn_fail(err, VN_EINCOMPAT,
                        "no pooling rule is known for the vocabulary '%s': give one with --pool",
                        vocabulary);
-    p->rule = VN_POOL_MEAN;
     return VN_OK;
 }
 

@@ -1,12 +1,14 @@
-/* mkmodel - writes a seeded random ESM-2 model, or a classifier head, for tests.
+/* mkmodel - writes a seeded random ESM-2 or DNABERT-S model, or a head, for tests.
  *
  *   mkmodel [--layers L] [--width D] [--heads H] [--ffn F] [--seed S]
  *           [--type f32|f16|bf16] [--shard N] [--no-prefix] [--no-inv-freq] DIR
+ *   mkmodel --dnabert [--layers L] [--width D] [--heads H] [--ffn F] [--merges M] [--seed S]
+ *           [--type f32|f16|bf16] [--no-prefix] DIR
  *   mkmodel --head [--input D] [--hidden H[,H...]] [--classes A,B,...] [--seed S]
  *           [--inputs JSON] DIR
  *
  * Every value is mean + deviation * g, with g from the tensor's own generator: splitmix64
- * started at seed ^ FNV-1a(name of the tensor without "esm."); of each 64-bit output the
+ * started at seed ^ FNV-1a(name of the tensor without "esm.", "bert."); of each 64-bit output the
  * four 16-bit parts are summed, and g = (sum - 131070) / 37837.2 has mean 0, variance 1
  * and |g| < 3.5. Only integer sums and one rounding: the same bytes on every machine. The
  * deviations (1.3 / sqrt(fan in) for matrices, 0.2 for biases, gamma 1 +- 0.2, beta +-
@@ -23,12 +25,14 @@
 #include "safetensors.h"
 
 #define MAX_TENSORS 2000
+#define MAX_PIECES 5000
+#define MAX_PIECE 32 /* letters */
 
 static struct options {
-    int layers, width, heads, ffn, shard, input;
+    int layers, width, heads, ffn, shard, input, merges;
     uint64_t seed;
     enum vn_dtype type;
-    bool head, no_prefix, no_inv_freq;
+    bool head, dnabert, no_prefix, no_inv_freq;
     const char *hidden, *classes, *inputs, *dir;
 } opt = {.layers = 2,
          .width = 32,
@@ -36,6 +40,7 @@ static struct options {
          .type = VN_F32,
          .seed = 1,
          .shard = 1,
+         .merges = 55,
          .input = 32,
          .hidden = "16",
          .classes = "others,virus"};
@@ -179,6 +184,30 @@ static void esm2_tensors(void) {
     random_tensor("", "lm_head.bias", 33, 0, 0, 0.2);
 }
 
+static void dnabert_tensors(void) {
+    const char *p = opt.no_prefix ? "" : "bert.";
+    const int D = opt.width, F = opt.ffn;
+    char name[160];
+    random_tensor(p, "embeddings.word_embeddings.weight", 9 + opt.merges, D, 0, 1);
+    random_tensor(p, "embeddings.token_type_embeddings.weight", 2, D, 0, 0.5);
+    norm(p, "embeddings.LayerNorm", D);
+    for (int l = 0; l < opt.layers; l++) {
+        snprintf(name, sizeof name, "encoder.layer.%d.attention.self.Wqkv", l);
+        dense(p, name, 3 * D, D);
+        snprintf(name, sizeof name, "encoder.layer.%d.attention.output.dense", l);
+        dense(p, name, D, D);
+        snprintf(name, sizeof name, "encoder.layer.%d.attention.output.LayerNorm", l);
+        norm(p, name, D);
+        snprintf(name, sizeof name, "encoder.layer.%d.mlp.gated_layers.weight", l);
+        random_tensor(p, name, 2 * F, D, 0, 1.3 / sqrt((double)D));
+        snprintf(name, sizeof name, "encoder.layer.%d.mlp.wo", l);
+        dense(p, name, D, F);
+        snprintf(name, sizeof name, "encoder.layer.%d.mlp.layernorm", l);
+        norm(p, name, D);
+    }
+    dense(p, "pooler.dense", D, D);
+}
+
 /* ---- files ----------------------------------------------------------------------- */
 
 static FILE *create(const char *name) {
@@ -249,6 +278,78 @@ static void write_model(void) {
     write_shards();
 }
 
+/* A tokenizer of five specials, four letters and random merges, in the published form. */
+static void write_tokenizer(void) {
+    static char pieces[MAX_PIECES][MAX_PIECE + 1] = {"[UNK]", "[CLS]", "[SEP]", "[PAD]",
+                                                     "[MASK]", "A", "C", "G", "T"};
+    static int left[MAX_PIECES], right[MAX_PIECES];
+    uint64_t state = start_of("tokenizer");
+    int n = 9;
+    while (n < 9 + opt.merges) { /* longer pieces come later, as in a trained one */
+        uint64_t z = splitmix64(&state);
+        int i = 5 + (int)(z % (uint64_t)(n - 5)), j = 5 + (int)((z >> 32) % (uint64_t)(n - 5));
+        bool known = strlen(pieces[i]) + strlen(pieces[j]) > MAX_PIECE;
+        size_t first = strlen(pieces[i]);
+        if (!known) {
+            memmove(pieces[n], pieces[i], first);
+            memmove(pieces[n] + first, pieces[j], strlen(pieces[j]) + 1);
+        }
+        for (int k = 0; k < n && !known; k++)
+            known = !strcmp(pieces[k], pieces[n]);
+        if (known)
+            continue;
+        left[n] = i;
+        right[n++] = j;
+    }
+    FILE *f = create("tokenizer.json");
+    fputs("{\"version\": \"1.0\", \"truncation\": {\"direction\": \"Right\", \"max_length\": 9,\n"
+          "\"strategy\": \"LongestFirst\", \"stride\": 0}, \"padding\": null, \"added_tokens\": [",
+          f);
+    for (int i = 0; i < 5; i++)
+        fprintf(f, "%s{\"id\": %d, \"content\": \"%s\", \"single_word\": false, \"lstrip\": false, "
+                   "\"rstrip\": false, \"normalized\": false, \"special\": true}",
+                i ? ",\n" : "", i, pieces[i]);
+    fputs("],\n\"normalizer\": null, \"pre_tokenizer\": {\"type\": \"Whitespace\"},\n"
+          "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": ["
+          "{\"SpecialToken\": {\"id\": \"[CLS]\", \"type_id\": 0}}, "
+          "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, "
+          "{\"SpecialToken\": {\"id\": \"[SEP]\", \"type_id\": 0}}],\n\"pair\": ["
+          "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, "
+          "{\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}],\n\"special_tokens\": {"
+          "\"[CLS]\": {\"id\": \"[CLS]\", \"ids\": [1], \"tokens\": [\"[CLS]\"]}, "
+          "\"[SEP]\": {\"id\": \"[SEP]\", \"ids\": [2], \"tokens\": [\"[SEP]\"]}}},\n"
+          "\"decoder\": null, \"model\": {\"type\": \"BPE\", \"dropout\": null, "
+          "\"unk_token\": \"[UNK]\", \"continuing_subword_prefix\": null, "
+          "\"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false,\n"
+          "\"vocab\": {",
+          f);
+    for (int i = 0; i < n; i++)
+        fprintf(f, "%s\"%s\": %d", i ? ", " : "", pieces[i], i);
+    fputs("},\n\"merges\": [", f);
+    for (int i = 9; i < n; i++)
+        fprintf(f, "%s\"%s %s\"", i > 9 ? ", " : "", pieces[left[i]], pieces[right[i]]);
+    fputs("]}}\n", f);
+    if (fclose(f))
+        die("cannot write");
+}
+
+static void write_dnabert(void) {
+    FILE *f = create("config.json");
+    fprintf(f,
+            "{\n  \"alibi_starting_size\": 512,\n  \"architectures\": [\"BertModel\"],\n"
+            "  \"hidden_act\": \"gelu\",\n  \"hidden_size\": %d,\n"
+            "  \"intermediate_size\": %d,\n  \"layer_norm_eps\": 1e-12,\n"
+            "  \"max_position_embeddings\": 512,\n  \"model_type\": \"bert\",\n"
+            "  \"num_attention_heads\": %d,\n  \"num_hidden_layers\": %d,\n"
+            "  \"pad_token_id\": 0,\n  \"position_embedding_type\": \"absolute\",\n"
+            "  \"type_vocab_size\": 2,\n  \"vocab_size\": %d\n}\n",
+            opt.width, opt.ffn, opt.heads, opt.layers, 9 + opt.merges);
+    if (fclose(f))
+        die("cannot write");
+    write_tokenizer();
+    write_shards();
+}
+
 static void write_head(void) {
     char name[40], *words = need(strdup(opt.hidden)), *save = NULL;
     int in = opt.input, n = 0, classes = 1;
@@ -300,6 +401,8 @@ static void parse(int argc, char **argv) {
                  {"--ffn", &opt.ffn, NULL, NULL},
                  {"--shard", &opt.shard, NULL, NULL},
                  {"--input", &opt.input, NULL, NULL},
+                 {"--merges", &opt.merges, NULL, NULL},
+                 {"--dnabert", NULL, NULL, &opt.dnabert},
                  {"--hidden", NULL, &opt.hidden, NULL},
                  {"--classes", NULL, &opt.classes, NULL},
                  {"--inputs", NULL, &opt.inputs, NULL},
@@ -339,9 +442,14 @@ int main(int argc, char **argv) {
     if (!opt.dir)
         die("name a directory");
     opt.ffn = opt.ffn ? opt.ffn : 4 * opt.width;
+    if (9 + opt.merges > MAX_PIECES)
+        die("too many merges");
     mkdir(opt.dir, 0777);
     if (opt.head) {
         write_head();
+    } else if (opt.dnabert) {
+        dnabert_tensors();
+        write_dnabert();
     } else {
         esm2_tensors();
         write_model();

@@ -82,7 +82,7 @@ static void layouts(void) {
                   (cases[i].stored ? 0.005 : 1e-7) * m->inv_freq[k] + 1e-7);
         /* 33 D, 12 D^2 + ... as the layout says: D = 48, F = 100 */
         int64_t layer = 4 * (48 * 48 + 48) + 2 * 48 * 100 + 100 + 48 + 4 * 48;
-        CHECK_INT(vn_model_parameters(m), 33 * 48 + 2 * 48 + 3 * layer);
+        CHECK_INT(m->parameters, 33 * 48 + 2 * 48 + 3 * layer);
         CHECK(m->esm2[2].fc2_w->shape[1] == 100 &&
               strstr(m->esm2[2].fc2_w->name, "encoder.layer.2.output.dense.weight"));
         CHECK(strstr(m->esm2[1].norm1_w->name, "1.attention.LayerNorm.weight"));
@@ -128,8 +128,10 @@ static void configs(void) {
     static const struct {
         const char *old, *new, *message;
     } cases[] = {
+        {"\"model_type\": \"esm\"", "\"model_type\": \"gpt2\"",
+         "\"gpt2\", expected \"esm\""},
         {"\"model_type\": \"esm\"", "\"model_type\": \"bert\"",
-         "\"bert\", expected \"esm\""},
+         "'alibi_starting_size' is missing"},
         {"\"rotary\"", "\"absolute\"", "'position_embedding_type' is \"absolute\""},
         {"\"position_embedding_type\"", "\"x\"", "'position_embedding_type' is missing"},
         {"\"emb_layer_norm_before\": false", "\"emb_layer_norm_before\": true",
@@ -308,6 +310,83 @@ static void tensors(void) {
     CHECK_INT(vn_model_open("m", &m, &err), VN_ENOINPUT);
 }
 
+/* ---- DNABERT-S ------------------------------------------------------------------- */
+
+static void dnabert(void) {
+    static const char *const options[] = {
+        "--dnabert --layers 3 --width 48 --heads 3 --ffn 100",
+        "--dnabert --layers 3 --width 48 --heads 3 --ffn 100 --no-prefix --shard 3 --type f16"};
+    for (int i = 0; i < 2; i++) {
+        make(options[i]);
+        struct vn_model *m = open_model("m");
+        if (!m)
+            continue;
+        const struct vn_model_config *c = &m->config;
+        const int64_t layer = 3 * 48 * 49 + 48 * 49 + 200 * 48 + 48 * 101 + 4 * 48;
+        CHECK(c->family == VN_DNABERT && c->n_layers == 3 && c->d_model == 48 &&
+              c->n_heads == 3 && c->d_head == 16 && c->d_ffn == 100 && c->n_vocab == 64 &&
+              c->n_types == 2 && c->norm_eps == 1e-12f && !c->token_dropout);
+        CHECK_INT(strlen(c->tokenizer), 64);
+        CHECK_INT(m->parameters, 64 * 48 + 2 * 48 + 2 * 48 + 3 * layer);
+        CHECK(m->dnabert && !m->esm2 && !m->inv_freq && m->type_embeddings->shape[0] == 2);
+        CHECK(strstr(m->dnabert[2].gate_w->name, "encoder.layer.2.mlp.gated_layers.weight"));
+        /* two heads have 2^-4 and 2^-8, the third the first of four heads' */
+        CHECK(m->alibi[0] == 0.0625f && m->alibi[1] == 0.00390625f && m->alibi[2] == 0.25f);
+        vn_model_close(m);
+    }
+    CHECK_STR(vn_family_name(VN_DNABERT), "DNABERT-S");
+    CHECK_STR(vn_family_vocabulary(VN_DNABERT), "dnabert-s");
+}
+
+/* The published slopes of 12 heads. */
+static void alibi_of_twelve(void) {
+    make("--dnabert --width 192 --heads 12 --ffn 64");
+    struct vn_model *m = open_model("m");
+    for (int i = 0; m && i < 12; i++) {
+        double want = i < 8 ? exp2(-1 - i) : exp2(-0.5 - (i - 8));
+        CHECK(m->alibi[i] == (float)want);
+    }
+    vn_model_close(m);
+}
+
+static void dnabert_refusals(void) {
+    static const struct {
+        const char *old, *new, *message;
+    } cases[] = {
+        {"\"alibi_starting_size\": 512", "\"alibi_starting_size\": null", "is null, expected"},
+        {"\"gelu\"", "\"gelu_new\"", "'hidden_act' is \"gelu_new\""},
+        {"\"alibi", "\"is_decoder\": true, \"alibi", "'is_decoder' is true"},
+        {"\"type_vocab_size\": 2", "\"type_vocab_size\": 0", "'type_vocab_size' is 0"},
+        {"\"type_vocab_size\": 2", "\"type_vocab_size\": 3",
+         "'bert.embeddings.token_type_embeddings.weight' has shape [2, 32], expected [3, 32]"},
+        {"\"intermediate_size\": 128", "\"intermediate_size\": 64",
+         "'bert.encoder.layer.0.mlp.gated_layers.weight' has shape [256, 32], expected [128, 32]"},
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1",
+         "'bert.encoder.layer.1.attention.self.Wqkv.weight' is of layer 1,"},
+        {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3",
+         "'bert.encoder.layer.2.mlp.gated_layers.weight' is missing"},
+        {"\"vocab_size\": 64", "\"vocab_size\": 65",
+         "tokenizer.json' has 64 pieces, vocab_size of config.json is 65"}};
+    make("--dnabert");
+    char good[4096], bad[8192];
+    snprintf(good, sizeof good, "%s", slurp("m/config.json"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *at = strstr(good, cases[i].old);
+        CHECK(at);
+        snprintf(bad, sizeof bad, "%.*s%s%s", (int)(at - good), good, cases[i].new,
+                 at + strlen(cases[i].old));
+        spit("m/config.json", bad);
+        check_message(refusal(), cases[i].message);
+    }
+    spit("m/config.json", good);
+    spit("m/tokenizer.json", "{}");
+    check_message(refusal(), "'m/tokenizer.json': member 'pre_tokenizer' is missing");
+    unlink("m/tokenizer.json"); /* running the model does not need it */
+    struct vn_model *m = open_model("m");
+    CHECK_STR(m ? m->config.tokenizer : "?", "");
+    vn_model_close(m);
+}
+
 /* The values are what the documented generator gives: bytes of this file never change. */
 static void mkmodel_is_fixed(void) {
     make("--layers 1 --width 16 --heads 1 --seed 7");
@@ -323,6 +402,9 @@ int main(void) {
     TEST(configs);
     TEST(vocabularies);
     TEST(tensors);
+    TEST(dnabert);
+    TEST(alibi_of_twelve);
+    TEST(dnabert_refusals);
     TEST(mkmodel_is_fixed);
     return check_done();
 }

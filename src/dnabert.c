@@ -1,0 +1,232 @@
+/* dnabert.c - the forward pass of DNABERT-S: see vn_net_dnabert in net.h. */
+#include "net.h"
+
+#include <stdlib.h>
+
+#include "num.h"
+
+struct layer {
+    struct vn_matrix *qkv, *out;   /* [3D, D], [D, D] */
+    struct vn_matrix *gate, *down; /* [2F, D], [D, F] */
+    float *norm1_w, *norm1_b, *norm2_w, *norm2_b; /* [D] on the device */
+};
+
+struct vn_net {
+    struct vn_model_config config;
+    float *table;           /* [V, D] on the device: words, with the type of all of them */
+    float *norm_w, *norm_b; /* [D] on the device, of the embeddings */
+    float *alibi;           /* [H] on the device */
+    int n_layers;           /* that are here */
+    struct layer *layers;
+};
+
+/* ---- weights --------------------------------------------------------------------- */
+
+static int layer_new(struct vn_backend *b, const struct vn_dnabert_layer *m, struct layer *l,
+                     struct vn_buf *stage, struct vn_error *err) {
+    const struct {
+        struct vn_net_part part;
+        enum vn_epilogue epilogue;
+        struct vn_matrix **out;
+    } matrices[] = {{{m->qkv_w, m->qkv_b}, VN_EPI_BIAS, &l->qkv},
+                    {{m->out_w, m->out_b}, VN_EPI_RESIDUAL, &l->out},
+                    {{m->gate_w, NULL}, VN_EPI_GLU, &l->gate},
+                    {{m->down_w, m->down_b}, VN_EPI_RESIDUAL, &l->down}};
+    const struct {
+        const struct vn_tensor *t;
+        float **out;
+    } vectors[] = {{m->norm1_w, &l->norm1_w}, {m->norm1_b, &l->norm1_b},
+                   {m->norm2_w, &l->norm2_w}, {m->norm2_b, &l->norm2_b}};
+    int rc = VN_OK;
+    for (int i = 0; i < 4 && rc == VN_OK; i++)
+        rc = vn_net_matrix(b, &matrices[i].part, 1, matrices[i].epilogue, stage,
+                           matrices[i].out, err);
+    for (int i = 0; i < 4 && rc == VN_OK; i++)
+        rc = vn_net_upload(b, vectors[i].t, stage, vectors[i].out, err);
+    return rc;
+}
+
+/* Every token has type 0: its row goes into the table, with the one rounding that adding it
+ * to each token would have. */
+static int make_table(const struct vn_model *m, struct vn_backend *b, struct vn_buf *stage,
+                      float **out, struct vn_error *err) {
+    const int64_t d = m->config.d_model, v = m->config.n_vocab;
+    int rc = vn_buf_resize(stage, (size_t)(v * d) * sizeof(float), err);
+    if (rc < 0)
+        return rc;
+    float *host = (float *)(void *)stage->data;
+    for (int64_t i = 0; i < v * d; i++)
+        host[i] = vn_tensor_at(m->word_embeddings, i) + vn_tensor_at(m->type_embeddings, i % d);
+    return vn_net_upload_f32(b, host, (size_t)(v * d), out, err);
+}
+
+static void dnabert_free(struct vn_net *e, struct vn_backend *b) {
+    if (!e)
+        return;
+    for (int i = 0; e->layers && i < e->n_layers; i++) {
+        struct layer *l = &e->layers[i];
+        vn_net_matrix_free(b, l->qkv);
+        vn_net_matrix_free(b, l->out);
+        vn_net_matrix_free(b, l->gate);
+        vn_net_matrix_free(b, l->down);
+        vn_net_release(b, l->norm1_w);
+        vn_net_release(b, l->norm1_b);
+        vn_net_release(b, l->norm2_w);
+        vn_net_release(b, l->norm2_b);
+    }
+    vn_net_release(b, e->table);
+    vn_net_release(b, e->norm_w);
+    vn_net_release(b, e->norm_b);
+    vn_net_release(b, e->alibi);
+    free(e->layers);
+    free(e);
+}
+
+static int dnabert_create(const struct vn_model *m, struct vn_backend *b, int n_layers,
+                          struct vn_net **out, struct vn_error *err) {
+    struct vn_buf stage = {0};
+    if (b->attention == VN_ATTN_STANDARD)
+        return vn_fail(err, VN_EINCOMPAT,
+                       "--attention standard is what fair-esm computes: model '%s' is %s",
+                       m->name, vn_family_name(m->config.family));
+    struct vn_net *e = vn_calloc(1, sizeof *e, err);
+    if (!e)
+        return VN_EFAIL;
+    e->config = m->config;
+    e->n_layers = n_layers;
+    e->layers = vn_calloc((size_t)n_layers, sizeof *e->layers, err);
+    int rc = e->layers ? make_table(m, b, &stage, &e->table, err) : VN_EFAIL;
+    if (rc == VN_OK)
+        rc = vn_net_upload(b, m->norm_w, &stage, &e->norm_w, err);
+    if (rc == VN_OK)
+        rc = vn_net_upload(b, m->norm_b, &stage, &e->norm_b, err);
+    if (rc == VN_OK)
+        rc = vn_net_upload_f32(b, m->alibi, (size_t)m->config.n_heads, &e->alibi, err);
+    for (int i = 0; i < n_layers && rc == VN_OK; i++)
+        rc = layer_new(b, &m->dnabert[i], &e->layers[i], &stage, err);
+    vn_buf_release(&stage);
+    if (rc < 0) {
+        dnabert_free(e, b);
+        return rc;
+    }
+    *out = e;
+    return VN_OK;
+}
+
+/* ---- the pass -------------------------------------------------------------------- */
+
+/* Scratch is four blocks, each of n_tok rows padded to VN_ALIGN bytes:
+ *   x      [T, D] f32         the residual stream
+ *   narrow [T, D] act         attention's output; norm's, where act is not f32
+ *   inner  [T, F] act         the gated row
+ *   wide   [T, 3D or 2F] act  q, k, v; what the gate needs */
+struct layout {
+    size_t x, narrow, inner, wide; /* bytes per token */
+};
+
+static struct layout layout_of(const struct vn_model_config *c, enum vn_dtype act) {
+    size_t d = (size_t)c->d_model, f = (size_t)c->d_ffn, size = vn_dtype_size(act);
+    return (struct layout){vn_round_up(d * sizeof(float), VN_ALIGN),
+                           vn_round_up(d * size, VN_ALIGN), vn_round_up(f * size, VN_ALIGN),
+                           vn_round_up((3 * d > 2 * f ? 3 * d : 2 * f) * size, VN_ALIGN)};
+}
+
+static size_t dnabert_scratch(const struct vn_model_config *c, enum vn_dtype act) {
+    struct layout l = layout_of(c, act);
+    return l.x + l.narrow + l.inner + l.wide;
+}
+
+struct pass {
+    const struct vn_net *e;
+    struct vn_backend *b;
+    const struct vn_net_input *in;
+    float *x;
+    void *narrow, *inner, *wide;
+    const void *operand; /* x as the products take it: x itself, or narrow */
+    struct vn_error *err;
+};
+
+/* x = LN(x), and its copy for the next product. */
+static int norm(const struct pass *p, const float *gamma, const float *beta) {
+    const struct vn_model_config *c = &p->e->config;
+    struct vn_norm_args a = {.x = p->x,
+                             .gamma = gamma,
+                             .beta = beta,
+                             .y = p->x,
+                             .y_type = VN_F32,
+                             .n_tok = p->in->seqs->n_tok,
+                             .d = c->d_model,
+                             .eps = c->norm_eps,
+                             .also = p->operand == p->narrow ? p->narrow : NULL};
+    return p->b->ops.norm(p->b, &a, p->err);
+}
+
+static int linear(const struct pass *p, const void *x, const struct vn_matrix *w, void *y,
+                  enum vn_epilogue epilogue) {
+    struct vn_linear_args a = {.x = x,
+                               .w = w,
+                               .y = y,
+                               .n_tok = p->in->seqs->n_tok,
+                               .epilogue = epilogue,
+                               .wide = epilogue == VN_EPI_GLU ? p->wide : NULL};
+    return p->b->ops.linear(p->b, &a, p->err);
+}
+
+static int attn(const struct pass *p) {
+    const struct vn_model_config *c = &p->e->config;
+    struct vn_attn_args a = {.qkv = p->wide,
+                             .out = p->narrow,
+                             .n_heads = c->n_heads,
+                             .d_head = c->d_head,
+                             .alibi = p->e->alibi};
+    return p->b->ops.attn(p->b, p->in->seqs, &a, p->err);
+}
+
+static int run_layer(const struct pass *p, const struct layer *l) {
+    int rc = linear(p, p->operand, l->qkv, p->wide, VN_EPI_BIAS);
+    if (rc == VN_OK)
+        rc = attn(p);
+    if (rc == VN_OK)
+        rc = linear(p, p->narrow, l->out, p->x, VN_EPI_RESIDUAL);
+    if (rc == VN_OK)
+        rc = norm(p, l->norm1_w, l->norm1_b);
+    if (rc == VN_OK)
+        rc = linear(p, p->operand, l->gate, p->inner, VN_EPI_GLU);
+    if (rc == VN_OK)
+        rc = linear(p, p->inner, l->down, p->x, VN_EPI_RESIDUAL);
+    return rc < 0 ? rc : norm(p, l->norm2_w, l->norm2_b);
+}
+
+static int dnabert_forward(const struct vn_net *e, struct vn_backend *b,
+                           const struct vn_net_input *in, int layer, void *scratch,
+                           const float **x, struct vn_error *err) {
+    struct layout l = layout_of(&e->config, b->act);
+    size_t n = (size_t)in->seqs->n_tok;
+    uint8_t *at = scratch;
+    struct pass p = {.e = e,
+                     .b = b,
+                     .in = in,
+                     .x = (float *)(void *)at,
+                     .narrow = at + n * l.x,
+                     .inner = at + n * (l.x + l.narrow),
+                     .wide = at + n * (l.x + l.narrow + l.inner),
+                     .err = err};
+    p.operand = b->act == VN_F32 ? (void *)p.x : p.narrow;
+    struct vn_embed_args embed = {.tokens = in->tokens,
+                                  .table = e->table,
+                                  .x = p.x,
+                                  .d = e->config.d_model,
+                                  .mask_token = -1};
+    int rc = b->ops.embed(b, in->seqs, &embed, err);
+    if (rc == VN_OK)
+        rc = norm(&p, e->norm_w, e->norm_b);
+    for (int i = 0; i < layer && rc == VN_OK; i++)
+        rc = run_layer(&p, &e->layers[i]);
+    *x = p.x;
+    return rc;
+}
+
+const struct vn_net_ops vn_net_dnabert = {.create = dnabert_create,
+                                          .scratch = dnabert_scratch,
+                                          .forward = dnabert_forward,
+                                          .free = dnabert_free};
