@@ -155,10 +155,8 @@ int vn_lt_begin(struct vn_cuda *c, struct vn_error *err) {
 int vn_lt_open(struct vn_cuda *c, const char *key, struct vn_error *err) {
     struct vn_lt *lt = c->lt;
     load_end(lt);
-    if (lt->loaded.status) {
-        *err = lt->loaded;
-        return err->status;
-    }
+    if (lt->loaded.status)
+        return vn_fail(err, lt->loaded.status, "%s", lt->loaded.msg);
     snprintf(lt->key, sizeof lt->key, "%s, cuBLASLt %zu", key, lt->api.version());
     lt->n_plans = vn_plans_read(lt->key, lt->plans);
     cublasStatus_t st = lt->api.create(&lt->handle);

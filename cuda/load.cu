@@ -224,7 +224,7 @@ static void *reader_main(void *arg) {
     int64_t at, m;
     int rc = reader_start(r, &err);
     pthread_mutex_lock(&l->lock);
-    for (;; ) {
+    for (;;) {
         if (rc && !l->err.status)
             l->err = err;
         m = take(l, &j, &at);
@@ -320,8 +320,8 @@ static int arrived(struct vn_load *l, struct vn_arrival *a, bool drop,
     while (a->missing)
         pthread_cond_wait(&l->progress, &l->lock);
     int rc = l->err.status;
-    if (rc && err)
-        *err = l->err;
+    if (rc)
+        vn_fail(err, rc, "%s", l->err.msg);
     pthread_mutex_unlock(&l->lock);
     return rc;
 }

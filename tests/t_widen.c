@@ -14,6 +14,7 @@ static void all_values(void) {
                 int n = 65536 - 5 * at, wrong = 0;
                 for (int i = 0; i < n; i++)
                     h[at + i] = (uint16_t)i;
+                memset(y, 0xee, sizeof y);
                 y[at + n] = 42;
                 vn_cpu_kernels_at(k)->widen(h + at, half ? VN_F16 : VN_BF16, y + at, n);
                 for (int i = 0; i < n; i++) {
