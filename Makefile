@@ -26,6 +26,7 @@
 #   CUDA=0|1          the CUDA backend (default: where nvcc is found, but not under SAN)
 #   ARCH="75 80 86 89 90"  compute capabilities to build kernels for; the last also as PTX
 #   ONEDNN=0|1        matrix products by oneDNN (default: where its header is found)
+#   HTSLIB=0|1        SAM, BAM and CRAM input by htslib (default: where its header is found)
 #   SAN=LIST          sanitizers, for instance SAN=address,undefined
 #   WERROR=0          warnings are not errors
 #   PREFIX=/usr/local DESTDIR=                where make install puts things
@@ -54,10 +55,13 @@ ONEDNN := $(call have,dnnl.h)
 endif
 nvcc := $(shell command -v $(NVCC))
 CUDA   ?= $(if $(nvcc),$(if $(SAN),0,1),0)
+ifeq ($(origin HTSLIB),undefined)
+HTSLIB := $(call have,htslib/sam.h)
+endif
 OPT    ?= -O2
 
 comma := ,
-CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),$(if $(SAN),-cuda),$(if $(SAN),,-nocuda))$(if $(filter 1,$(ONEDNN)),,-noonednn)
+CONF  := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)$(if $(filter 1,$(CUDA)),$(if $(SAN),-cuda),$(if $(SAN),,-nocuda))$(if $(filter 1,$(ONEDNN)),,-noonednn)$(if $(filter 1,$(HTSLIB)),,-nohtslib)
 B     := build/$(subst $(comma),-,$(CONF))
 
 WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
@@ -67,6 +71,7 @@ WARN   := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wold-style-def
 override CPPFLAGS += -D_GNU_SOURCE -Isrc -DVN_HAVE_ONEDNN=$(ONEDNN) -DVN_HAVE_CUDA=$(CUDA)
 override CFLAGS += -std=c11 $(OPT) -g -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 override LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed
+CFLAGS_reads = -DVN_HAVE_HTSLIB=$(HTSLIB)
 # The vector kernels are compiled once per instruction set and chosen at run time.
 X86 := $(filter x86_64% amd64%,$(shell $(CC) -dumpmachine))
 CFLAGS_cpu_generic = -O3
@@ -90,10 +95,10 @@ CUDA_LINK := $(if $(filter 1,$(CUDA)),$(CUDA_LIB) $(B)/libvn.a -L$(CUDA_HOME)/li
 
 POPT   ?= -lpopt
 JANSSON ?= -ljansson
-override LDLIBS := $(CUDA_LINK) $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filter 1,$(ONEDNN)),-ldnnl) -lm $(LDLIBS)
+override LDLIBS := $(CUDA_LINK) $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filter 1,$(ONEDNN)),-ldnnl) $(if $(filter 1,$(HTSLIB)),-lhts) -lm $(LDLIBS)
 
 PROG_SRC := $(wildcard src/vn-*.c)
-LIB_SRC  := $(filter-out $(PROG_SRC),$(wildcard src/*.c))
+LIB_SRC  := $(filter-out $(PROG_SRC) $(if $(filter 1,$(HTSLIB)),,src/bam.c),$(wildcard src/*.c))
 PROGS    := $(PROG_SRC:src/%.c=bin/%)
 LIB_OBJ  := $(LIB_SRC:src/%.c=$(B)/%.o)
 TEST_SRC := $(wildcard tests/t_*.c)
@@ -250,7 +255,7 @@ help:
 clean:
 	rm -rf $(filter-out build/oracle-venv,$(wildcard build/*)) $(PROGS)
 print-config:
-	@echo "configuration $(CONF): CC=$(CC) CUDA=$(CUDA) ONEDNN=$(ONEDNN) SAN=$(SAN)"
+	@echo "configuration $(CONF): CC=$(CC) CUDA=$(CUDA) ONEDNN=$(ONEDNN) HTSLIB=$(HTSLIB) SAN=$(SAN)"
 
 -include $(wildcard $(B)/*.d $(B)/cuda/*.d $(B)/tests/*.d)
 .SECONDARY:

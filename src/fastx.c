@@ -423,8 +423,12 @@ int vn_fastx_open(struct vn_source *source, struct vn_fastx **out, struct vn_err
     *out = NULL;
     struct vn_source *plain;
     int rc = vn_source_decompress(source, &plain, err);
-    if (rc != VN_OK)
-        return rc;
+    return rc == VN_OK ? vn_fastx_open_plain(plain, out, err) : rc;
+}
+
+int vn_fastx_open_plain(struct vn_source *plain, struct vn_fastx **out,
+                        struct vn_error *err) {
+    *out = NULL;
     struct vn_fastx *f = vn_calloc(1, sizeof *f, err);
     uint8_t *in = malloc(IN_SIZE);
     if (!f || !in) {

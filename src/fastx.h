@@ -25,6 +25,10 @@ struct vn_record {
 int vn_fastx_open(struct vn_source *source, struct vn_fastx **out, struct vn_error *err)
     VN_NODISCARD;
 
+/* The same for a source that is plain text already. */
+int vn_fastx_open_plain(struct vn_source *source, struct vn_fastx **out,
+                        struct vn_error *err) VN_NODISCARD;
+
 /* 1 and a record, 0 at the end, negative on malformed input. */
 int vn_fastx_next(struct vn_fastx *f, struct vn_record *rec, struct vn_error *err)
     VN_NODISCARD;

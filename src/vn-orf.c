@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fastx.h"
 #include "orf.h"
+#include "reads.h"
 #include "stream.h"
 #include "tool.h"
 
@@ -14,9 +14,10 @@
 #define SUFFIX 40                      /* bytes that hold "_chunk_9223372036854775807F1" */
 
 static const char notes[] =
-    "Input: FASTA or FASTQ of nucleotides, plain, gzip, bgzf or zstd, told apart by their\n"
-    "first bytes; several files are read in order as one. Either case. A codon with any\n"
-    "letter but A C G T translates to nothing. Damaged input is an error (65).\n"
+    "Input: FASTA or FASTQ of nucleotides, plain, gzip, bgzf or zstd; SAM, BAM or CRAM if\n"
+    "built with htslib; told apart by their first bytes. Several files are read in order as\n"
+    "one. Either case. A codon with any letter but A C G T translates to nothing. Damaged\n"
+    "input is an error (65).\n"
     "\n"
     "Output: a stream with the columns id, record, protein, nucleotide, source, chunk,\n"
     "frame, start, end and status: a row for each frame of a chunk that has no stop codon.\n"
@@ -252,21 +253,21 @@ static int add_record(struct orf *o, const struct vn_record *r, const char *file
 
 static int read_file(struct orf *o, const char *path, struct vn_error *err) {
     struct vn_source *source;
-    struct vn_fastx *in;
+    struct vn_reads *in;
     struct vn_record record;
     uint64_t before = o->records;
     int rc = vn_source_open(path, &source, err);
     if (rc == VN_OK)
-        rc = vn_fastx_open(source, &in, err);
+        rc = vn_reads_open(source, &in, err);
     if (rc != VN_OK)
         return rc;
-    while ((rc = vn_fastx_next(in, &record, err)) > 0)
-        if ((rc = add_record(o, &record, vn_fastx_name(in), err)) != VN_OK)
+    while ((rc = in->next(in, &record, err)) > 0)
+        if ((rc = add_record(o, &record, in->name, err)) != VN_OK)
             break;
     if (rc == VN_OK && o->records == before)
-        vn_tool_note(&o->tool, "'%s' has no records", vn_fastx_name(in));
-    o->text_bytes += vn_fastx_bytes(in);
-    vn_fastx_close(in);
+        vn_tool_note(&o->tool, "'%s' has no records", in->name);
+    o->text_bytes += in->bytes(in);
+    in->close(in);
     return rc;
 }
 

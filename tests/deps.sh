@@ -3,7 +3,7 @@
 # and those named as arguments.
 set -eu
 packages="gcc g++ make libpopt-dev libjansson-dev libzstd-dev zlib1g-dev libzip-dev
- libdnnl-dev zstd groff-base python3 tabix"
+ libdnnl-dev libhts-dev zstd groff-base python3 tabix samtools"
 
 missing=
 for p in $packages "$@"; do

@@ -8,7 +8,7 @@ level() { # of a file of src/, by its name
     vn.h | err.* | mem.* | num.h | io.* | ahead.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.* | plans.*) echo 1 ;;
     tool.*) echo 9 ;;
     arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | rowstore.* | reader.c | writer.c | order.* | joiner.* | npy.* ) echo 2 ;;
-    fastx.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
+    fastx.* | reads.* | bam.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
     json.* | bpe_json.* | safetensors*.* | model.* | model_*.* | head.* | pickle*.* | ptfile.* | import*.*) echo 4 ;;
     backend.* | pool.* | cpu*) echo 5 ;;
     mlp.* | scorer.* | engine.* | fleet.* | plan.* | embedder.* | pooler.* | profile.* | net.* | esm2.* | dnabert.*) echo 6 ;;

@@ -1,0 +1,129 @@
+#include "reads.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bam.h"
+#include "inflate.h"
+
+#define HEAD 4 /* bytes that tell what a file is */
+
+/* ---- a source that has been looked at -------------------------------------------- */
+
+struct seen_source {
+    struct vn_source base;
+    struct vn_source *inner;
+    uint8_t head[HEAD];
+    size_t at, len;
+};
+
+static int64_t seen_read(struct vn_source *base, void *buf, size_t n, struct vn_error *err) {
+    struct seen_source *s = (struct seen_source *)base;
+    if (s->at == s->len)
+        return s->inner->read(s->inner, buf, n, err);
+    n = n < s->len - s->at ? n : s->len - s->at;
+    memcpy(buf, s->head + s->at, n);
+    s->at += n;
+    return (int64_t)n;
+}
+
+static void seen_close(struct vn_source *base) {
+    struct seen_source *s = (struct seen_source *)base;
+    vn_source_close(s->inner);
+    free(s);
+}
+
+/* Puts itself in the place of *source, which it owns then; on failure nobody does. */
+static int look(struct vn_source **source, struct seen_source **out, struct vn_error *err) {
+    struct seen_source *s = *out = vn_calloc(1, sizeof *s, err);
+    if (!s) {
+        vn_source_close(*source);
+        return VN_EFAIL;
+    }
+    s->base.read = seen_read;
+    s->base.close = seen_close;
+    s->base.name = (*source)->name;
+    s->inner = *source;
+    *source = &s->base;
+    int64_t n = vn_read_full(s->inner, s->head, HEAD, err);
+    if (n < 0) {
+        seen_close(&s->base);
+        return (int)n;
+    }
+    s->len = (size_t)n;
+    return VN_OK;
+}
+
+/* ---- FASTA and FASTQ ------------------------------------------------------------- */
+
+struct text_reads {
+    struct vn_reads base;
+    struct vn_fastx *in;
+};
+
+static int text_next(struct vn_reads *r, struct vn_record *rec, struct vn_error *err) {
+    return vn_fastx_next(((struct text_reads *)r)->in, rec, err);
+}
+
+static int64_t text_bytes(struct vn_reads *r) {
+    return vn_fastx_bytes(((struct text_reads *)r)->in);
+}
+
+static void text_close(struct vn_reads *r) {
+    vn_fastx_close(((struct text_reads *)r)->in);
+    free(r);
+}
+
+static int open_text(struct vn_source *source, struct vn_reads **out, struct vn_error *err) {
+    struct text_reads *t = vn_calloc(1, sizeof *t, err);
+    if (!t) {
+        vn_source_close(source);
+        return VN_EFAIL;
+    }
+    int rc = vn_fastx_open_plain(source, &t->in, err);
+    if (rc != VN_OK) {
+        free(t);
+        return rc;
+    }
+    t->base = (struct vn_reads){text_next, text_bytes, text_close, vn_fastx_name(t->in)};
+    *out = &t->base;
+    return VN_OK;
+}
+
+/* ---- any ------------------------------------------------------------------------- */
+
+static bool is_alignments(const uint8_t *head, size_t n) {
+    static const char begins[][HEAD + 1] = {"BAM\1",  "CRAM",   "@HD\t", "@SQ\t",
+                                            "@RG\t", "@PG\t", "@CO\t"};
+    for (size_t i = 0; n == HEAD && i < sizeof begins / sizeof *begins; i++)
+        if (!memcmp(head, begins[i], HEAD))
+            return true;
+    return false;
+}
+
+static int open_alignments(struct vn_source *source, struct vn_reads **out,
+                           struct vn_error *err) {
+#if VN_HAVE_HTSLIB
+    return vn_bam_open(source, out, err);
+#else
+    (void)out;
+    int rc = vn_fail(err, VN_EINCOMPAT,
+                     "cannot read '%s': it holds alignments, and vn was built without htslib",
+                     source->name);
+    vn_source_close(source);
+    return rc;
+#endif
+}
+
+int vn_reads_open(struct vn_source *source, struct vn_reads **out, struct vn_error *err) {
+    struct vn_source *plain;
+    struct seen_source *seen;
+    *out = NULL;
+    int rc = vn_source_decompress(source, &plain, err);
+    if (rc == VN_OK)
+        rc = look(&plain, &seen, err);
+    if (rc != VN_OK)
+        return rc;
+    return is_alignments(seen->head, seen->len) ? open_alignments(plain, out, err)
+                                                : open_text(plain, out, err);
+}
