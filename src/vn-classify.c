@@ -1,53 +1,65 @@
-/* vn-classify - scores vectors with a classifier head; a row per record, in input order.
+/* vn-classify - scores vectors with a classifier head; a row per record, in input order, or
+ * per chunk, or per source.
  *
  * A vectors stream comes in, permuted inside a bounded window. Each batch is scored as it
  * comes and its vectors are dropped; the small rows that are left wait in vn_order for
- * their turn. What goes out is a table, or the same rows as a scores stream. */
+ * their turn, and may then meet in vn_consensus. What goes out is a table, or the same rows
+ * as a scores stream, or VirNucPro's files. */
 #include <math.h>
 #include <stdlib.h>
 
+#include "consensus.h"
 #include "export.h"
 #include "order.h"
 #include "scorer.h"
 #include "stream.h"
 #include "tool.h"
+#include "virnucpro.h"
 
 #define OUT_ROWS 4096 /* rows put out at once */
 
-enum format { FORMAT_TSV, FORMAT_STREAM };
-static const char *const formats[] = {"tsv", "stream", NULL};
+enum format { FORMAT_TSV, FORMAT_STREAM, FORMAT_VIRNUCPRO };
+static const char *const formats[] = {"tsv", "stream", "virnucpro", NULL};
+enum by { BY_FRAME, BY_CHUNK, BY_SOURCE };
+static const char *const bys[] = {"frame", "chunk", "source", NULL};
 
 struct classify {
     struct vn_tool *tool;
     enum format format;
+    enum by by;
     float threshold; /* NaN: none */
     int64_t max_waiting;
     struct vn_head *head;
     struct vn_reader *reader;
     struct vn_scorer scorer;
     struct vn_order *order;
+    struct vn_consensus *consensus; /* NULL: by frame */
     struct vn_batch in, scored, ready; /* as read, as scored, those whose turn has come */
-    struct vn_export *table;  /* FORMAT_TSV */
+    struct vn_batch calls;    /* of the consensus */
+    struct vn_export *table;  /* FORMAT_TSV, FORMAT_VIRNUCPRO */
     struct vn_writer *writer; /* FORMAT_STREAM */
-    uint64_t rows;
+    uint64_t rows, written;
 };
 
-static int open_head(struct classify *c, const char *name, struct vn_error *err) {
-    int rc = vn_head_open(name, &c->head, err);
-    if (rc != VN_OK || isnan(c->threshold))
-        return rc;
-    int n = c->head->width[c->head->n_layers];
-    if (n != 2)
-        return vn_fail(err, VN_EUSAGE,
-                       "--threshold needs a head with 2 classes, '%s' has %d", c->head->name,
-                       n);
-    return VN_OK;
+static int check_options(const struct classify *c, struct vn_error *err) {
+    if (c->format != FORMAT_VIRNUCPRO)
+        return vn_tool_refuse_terminal(c->tool, true, c->format == FORMAT_STREAM, err);
+    if (!c->tool->output)
+        vn_tool_usage(c->tool, "--format virnucpro needs a directory: -o DIR");
+    if (c->by != BY_FRAME || !isnan(c->threshold))
+        vn_tool_usage(c->tool, "--format virnucpro has its own rules: leave out --%s",
+                      c->by != BY_FRAME ? "by" : "threshold");
+    return vn_tool_refuse_terminal(c->tool, true, false, err);
 }
 
 static int open_input(struct classify *c, struct vn_error *err) {
     struct vn_source *source;
     int rc = vn_source_open(c->tool->n_files ? c->tool->files[0] : NULL, &source, err);
-    return rc == VN_OK ? vn_reader_open(source, NULL, &c->reader, err) : rc;
+    if (rc == VN_OK)
+        rc = vn_reader_open(source, NULL, &c->reader, err);
+    if (rc == VN_OK && !c->head && vn_reader_schema(c->reader)->kind == VN_KIND_VECTORS)
+        vn_tool_usage(c->tool, "no head given: use -m");
+    return rc;
 }
 
 static int start_scoring(struct classify *c, struct vn_error *err) {
@@ -57,28 +69,52 @@ static int start_scoring(struct classify *c, struct vn_error *err) {
     int rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader),
                             c->threshold, c->tool->threads, program, err);
     free(program);
+    if (rc == VN_OK && c->by != BY_FRAME) {
+        const struct vn_consensus_options o = {c->by == BY_SOURCE, c->threshold};
+        rc = vn_consensus_new(&c->scorer.schema, &o, &c->consensus, err);
+    }
     if (rc != VN_OK)
         return vn_prefix(err, "'%s'", vn_reader_name(c->reader));
+    if (!isnan(c->threshold) && c->scorer.n_classes != 2)
+        return vn_fail(err, VN_EUSAGE, "--threshold needs 2 classes, there are %d",
+                       c->scorer.n_classes);
     return vn_order_new(&c->scorer.schema, vn_schema_find(&c->scorer.schema, "record"),
                         c->max_waiting, &c->order, err);
 }
 
 static int open_output(struct classify *c, struct vn_error *err) {
+    const struct vn_schema *schema =
+        c->consensus ? vn_consensus_schema(c->consensus) : &c->scorer.schema;
     struct vn_sink *sink;
+    if (c->format == FORMAT_VIRNUCPRO)
+        return vn_export_virnucpro(schema, c->tool->output, &c->table, err);
     int rc = vn_sink_open(c->tool->output, &sink, err);
     if (rc != VN_OK)
         return rc;
     if (c->format == FORMAT_STREAM)
-        return vn_writer_open(sink, &c->scorer.schema, &c->writer, err);
-    return vn_export_tsv(&c->scorer.schema, sink, &c->table, err);
+        return vn_writer_open(sink, schema, &c->writer, err);
+    return vn_export_tsv(schema, sink, &c->table, err);
+}
+
+static int write_rows(struct classify *c, const struct vn_batch *b, struct vn_error *err) {
+    c->written += (uint64_t)b->n_rows;
+    return c->table ? c->table->put(c->table, b, err) : vn_writer_put(c->writer, b, err);
+}
+
+/* The calls that the consensus has complete. */
+static int write_calls(struct classify *c, struct vn_error *err) {
+    int rc = vn_consensus_rows(c->consensus, &c->calls, err);
+    return rc == VN_OK ? write_rows(c, &c->calls, err) : rc;
 }
 
 /* Puts out all rows whose turn has come. */
 static int put_out(struct classify *c, struct vn_error *err) {
     int rc;
     while ((rc = vn_order_next(c->order, OUT_ROWS, &c->ready, err)) > 0) {
-        rc = c->table ? c->table->put(c->table, &c->ready, err)
-                      : vn_writer_put(c->writer, &c->ready, err);
+        if (!c->consensus)
+            rc = write_rows(c, &c->ready, err);
+        else if ((rc = vn_consensus_put(c->consensus, &c->ready, err)) == VN_OK)
+            rc = write_calls(c, err);
         if (rc != VN_OK)
             return rc;
         c->rows += (uint64_t)c->ready.n_rows;
@@ -109,6 +145,10 @@ static int run(struct classify *c, struct vn_error *err) {
             break;
     if (rc == VN_OK)
         rc = vn_order_finish(c->order, err);
+    if (rc == VN_OK && c->consensus)
+        rc = vn_consensus_end(c->consensus, err);
+    if (rc == VN_OK && c->consensus)
+        rc = write_calls(c, err);
     uint64_t records = vn_reader_totals(c->reader).records;
     if (rc == VN_OK && c->rows != records)
         rc = vn_fail(err, VN_EINTERNAL, "%llu rows written for %llu records read",
@@ -141,13 +181,17 @@ static int list(struct vn_buf *b, const struct vn_tally *t, int n) {
 static void summary(const struct classify *c) {
     const struct vn_scorer *s = &c->scorer;
     struct vn_buf labels = {0}, statuses = {0};
+    char calls[64] = "";
+    if (c->consensus)
+        snprintf(calls, sizeof calls, ", %llu %ss", (unsigned long long)c->written,
+                 bys[c->by]);
     double seconds = vn_tool_seconds(c->tool);
     if (list(&labels, s->per_label, s->n_classes + 1) == VN_OK &&
         list(&statuses, s->per_status, VN_MAX_STATUSES + 1) == VN_OK)
         vn_tool_note(c->tool,
-                     "%llu records; labels: %s; status: %s; %.2f s, %.0f records/s, "
+                     "%llu records%s; labels: %s; status: %s; %.2f s, %.0f records/s, "
                      "peak %.0f MiB",
-                     (unsigned long long)c->rows, (const char *)labels.data,
+                     (unsigned long long)c->rows, calls, (const char *)labels.data,
                      (const char *)statuses.data, seconds, (double)c->rows / seconds,
                      vn_tool_peak_mib());
     vn_buf_release(&labels);
@@ -155,9 +199,9 @@ static void summary(const struct classify *c) {
 }
 
 static int classify(struct classify *c, const char *head, struct vn_error *err) {
-    int rc = vn_tool_refuse_terminal(c->tool, true, c->format == FORMAT_STREAM, err);
-    if (rc == VN_OK)
-        rc = open_head(c, head, err);
+    int rc = check_options(c, err);
+    if (rc == VN_OK && head)
+        rc = vn_head_open(head, &c->head, err);
     if (rc == VN_OK)
         rc = open_input(c, err);
     if (rc == VN_OK)
@@ -172,7 +216,9 @@ static int classify(struct classify *c, const char *head, struct vn_error *err) 
     vn_batch_release(&c->in);
     vn_batch_release(&c->scored);
     vn_batch_release(&c->ready);
+    vn_batch_release(&c->calls);
     vn_order_free(c->order);
+    vn_consensus_free(c->consensus);
     vn_scorer_release(&c->scorer);
     vn_reader_close(c->reader);
     vn_head_close(c->head);
@@ -182,30 +228,33 @@ static int classify(struct classify *c, const char *head, struct vn_error *err) 
 int main(int argc, char **argv) {
     struct vn_tool tool = {
         .name = "vn-classify",
-        .usage = "-m HEAD [OPTION...] [FILE]",
+        .usage = "[-m HEAD] [OPTION...] [FILE]",
         .summary = "Scores vectors with a classifier head: a row per record, in input "
                    "order.",
-        .notes = "Reads a vectors stream. The table has the columns id, record, label, a\n"
-                 "score per class, status, and what the stream carries along; '.' means no\n"
-                 "value.",
+        .notes = "Reads a vectors stream, or, without -m, one of scores. The table has the\n"
+                 "columns id, record, label, a score per class, status, and what the stream\n"
+                 "carries along; '.' means no value. --by needs what vn-orf's streams carry.",
         .max_files = 1,
         .has_output = true};
     const char *head = NULL, *format = "tsv", *threshold = NULL, *max_waiting = "1M";
+    const char *by = "frame";
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &head, 0,
          "the head: a directory, or a name in $VN_MODELS", "HEAD"},
+        {"by", 0, POPT_ARG_STRING, &by, 0,
+         "a call for each frame (record), or the consensus of each chunk or source", "WORD"},
         {"threshold", 0, POPT_ARG_STRING, &threshold, 0,
-         "of two classes call the second from this score up (default: the higher score, "
-         "of equals the first)", "X"},
-        {"format", 0, POPT_ARG_STRING, &format, 0, "tsv or stream", "WORD"},
+         "of two classes call the second from this score up (default: the higher score)",
+         "X"},
+        {"format", 0, POPT_ARG_STRING, &format, 0,
+         "tsv, stream, or virnucpro (its two files, into the directory -o)", "WORD"},
         {"max-waiting", 0, POPT_ARG_STRING, &max_waiting, 0,
          "rows that may wait for an earlier one: twice vn-pack's window is enough", "N"},
         POPT_TABLEEND};
     struct classify c = {.tool = &tool, .threshold = NAN};
     struct vn_error err = {0};
     vn_tool_begin(&tool, argc, argv, options);
-    if (!head)
-        vn_tool_usage(&tool, "no head given: use -m");
+    c.by = (enum by)vn_tool_choice(&tool, "by", by, bys);
     c.format = (enum format)vn_tool_choice(&tool, "format", format, formats);
     c.max_waiting = vn_tool_int(&tool, "max-waiting", max_waiting, 1, INT32_MAX);
     if (threshold)

@@ -54,6 +54,41 @@ two inputs, one vector | 76 | . $T/fixture.sh; make_two_inputs; vn-classify -m h
 two inputs, another model in the second place | 76 | . $T/fixture.sh; make_two_inputs; vectors d=3 pg='"program":"x","model":"c"' >c; vn-join a c | vn-classify -m head 2>e; rc=$?; grep -q "wants vectors of model 'b' in place 2, the stream has model 'c'" e && exit $rc
 two inputs, the facts of one do not count for the other | 76 | . $T/fixture.sh; make_two_inputs; vectors d=3 >c; vn-join a c | vn-classify -m head 2>e; rc=$?; grep -q "in place 2, the stream does not say its model" e && exit $rc
 
+# ---- streams of scores, without a head
+scores again are the same scores | 0 | . $T/fixture.sh; make_head; vectors n=300 null=7 status=1 carry=1 | vn-classify -m head --format stream >s; cmp <(vn-view --to tsv s) <(vn-classify s) && cmp <(vn-view --to tsv s) <(vn-classify --format stream s | vn-view --to tsv)
+scores with another threshold | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --threshold 0.25 | cut -f 3 | cmp - <(printf 'label\nvirus\nvirus\n.\nothers\nvirus\nvirus\n.\nvirus\n.\n')
+scores with a head | 76 | . $T/fixture.sh; make_head; make_scores | $B/tests/mkscores | vn-classify -m head
+scores of three classes, threshold | 2 | . $T/fixture.sh; make_scores | $B/tests/mkscores classes=a,b,c | vn-classify --threshold 0.5
+
+# ---- --by
+by chunk | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --by chunk
+by source | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --by source
+by chunk, threshold | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --by chunk --threshold 0.6 | cut -f 1,3 | cmp - <(printf 'id\tlabel\na_chunk_1\tvirus\na_chunk_2\t.\na_chunk_3\tothers\na_chunk_4\tothers\na_chunk_5\tothers\nb_chunk_1\tothers\nc_chunk_1\t.\n')
+by source, threshold | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --by source --threshold 0.95 | cut -f 1,3,8- | cmp - <(printf 'id\tlabel\tend\tchunks\tcalled\tintervals\na\tothers\t2000\t5\t4\t0-500,801-2000\nb\tothers\t300\t1\t1\t0-300\nc\t.\t2\t1\t0\t.\n')
+three classes | 0 | . $T/fixture.sh; make_scores | sed 's/\.$/.\t./; s/[0-9]$/&\t0.5/' | $B/tests/mkscores classes=x,y,z | vn-classify --by chunk | cut -f 3 | cmp - <(printf 'label\ny\n.\nx\nz\nz\nz\n.\n')
+packing makes no difference to --by | 0 | . $T/fixture.sh; make_head --input 32; $B/tests/mkmodel --layers 1 --width 32 --heads 2 m; records 200 >r.vn; for w in 1 50 9999; do vn-pack --vocab esm2 --window $w --max-tokens 300 r.vn | vn-embed -m m --device cpu --precision fp32 --pool mean >v; for by in frame chunk source; do vn-classify -m head --by $by v >$by.$w; done; done; for by in frame chunk source; do cmp $by.1 $by.50 && cmp $by.1 $by.9999 || exit 1; done; [ $(wc -l <source.1) = 201 ]
+by source and by frame count alike | 0 | . $T/fixture.sh; make_head --input 32; $B/tests/mkmodel --layers 1 --width 32 --heads 2 m; records 90 | vn-pack --vocab esm2 | vn-embed -m m --device cpu --precision fp32 --pool mean | vn-classify -m head --format stream >s; vn-classify --by chunk s >c; vn-classify --by source s >t; [ $(tail -n +2 c | wc -l) = $(vn-view --to tsv --columns source,chunk s | tail -n +2 | sort -u | wc -l) ] && awk -F '\t' 'NR == FNR { if (FNR > 1) n[$7, $3]++; next } FNR > 1 && $3 != "." && n[FNR - 2, $3] != $10 { exit 1 }' c t && vn-classify --by source -v s 2>e >/dev/null && grep -q ' records, 90 sources; labels' e
+by, as a stream | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores >s; for by in chunk source; do vn-classify --by $by --format stream s >t; vn-view --check t && vn-view --to tsv t | cmp - <(vn-classify --by $by s) || exit 1; done
+two streams in a row, by source | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores >s; cat s s | vn-classify --by source | cut -f 1,2 | cmp - <(printf 'id\trecord\na\t0\nb\t1\nc\t2\na\t3\nb\t4\nc\t5\n')
+by, no records | 0 | $B/tests/mkscores </dev/null >s; vn-classify --by source s | cmp - <(printf 'id\trecord\tlabel\tscore_others\tscore_virus\tstatus\tstart\tend\tchunks\tcalled\tintervals\n')
+a source is missing | 65 | . $T/fixture.sh; make_scores | grep -v ^b | $B/tests/mkscores | vn-classify --by source 2>e; rc=$?; grep -q 'source 2 comes where source 1 was expected' e && exit $rc
+a chunk is missing | 65 | . $T/fixture.sh; make_scores | grep -v chunk_4 | $B/tests/mkscores | vn-classify --by chunk 2>e; rc=$?; grep -q 'chunk 5 of source 0 comes where chunk 4 was expected' e && exit $rc
+by without the columns | 76 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --by source 2>e; rc=$?; grep -q "without the column 'source'" e && exit $rc
+by: another word | 2 | vn-classify -m h --by read
+
+# ---- --format virnucpro
+virnucpro: the published files, from their scores | 0 | d=$VN_TEST_DATA/virnucpro/reference_vanilla_output; [ -e $d ] || { echo "skip: no reference files"; exit 0; }; tail -n +2 $d/prediction_results.txt | awk -F '\t' '{ s = $1; sub(/.*seq_/, "", s); sub(/_.*/, "", s); print $1, s - 1, 1, -substr($1, length($1)), 0, 500, "ok", $3, $4 }' OFS='\t' | $B/tests/mkscores | vn-classify --format virnucpro -o out && [ "$(ls out)" = "$(printf 'prediction_results.txt\nprediction_results_highestscore.csv')" ] && cmp out/prediction_results.txt $d/prediction_results.txt && cmp out/prediction_results_highestscore.csv $d/prediction_results_highestscore.csv
+virnucpro a tie | 0 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --format virnucpro -o out; cat out/*
+virnucpro: sorted by id, chunks of one name are one | 0 | printf 'z_chunk_1F1\t0\t1\t1\t0\t9\tok\t0.75\t0.25\nz_chunk_10F1\t1\t1\t1\t0\t9\tok\t0.25\t0.75\nZF1\t2\t1\t1\t0\t9\tok\t0.25\t0.75\nz_chunk_1F2\t3\t1\t1\t0\t9\tok\t0.125\t0.875\n' | $B/tests/mkscores | vn-classify --format virnucpro -o out && cmp out/prediction_results_highestscore.csv <(printf 'Modified_ID\tIs_Virus\nZ\tTrue\nz_chunk_1\tTrue\nz_chunk_10\tTrue\n')
+virnucpro: numbers as numpy prints them | 0 | printf 'a1F1\t0\t1\t1\t0\t9\tok\t1\t0\na1F2\t0\t1\t1\t0\t9\tok\t0.0001\t0.00001\na1F3\t0\t1\t1\t0\t9\tok\t0.00012345679\t0.1\na1R1\t0\t1\t1\t0\t9\tok\t1.5e-7\t1e-45\n' | $B/tests/mkscores | vn-classify --format virnucpro -o out && cut -f 3,4 out/prediction_results.txt | cmp - <(printf 'score1\tscore2\n1.0\t0.0\n1e-04\t1e-05\n0.00012345679\t0.1\n1.5e-07\t1e-45\n')
+virnucpro: no directory named | 2 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --format virnucpro
+virnucpro: with --by | 2 | vn-classify --format virnucpro --by chunk -o x
+virnucpro: with --threshold | 2 | vn-classify --format virnucpro --threshold 0.5 -o x
+virnucpro: three classes | 76 | $B/tests/mkscores classes=a,b,c </dev/null | vn-classify --format virnucpro -o x; rc=$?; [ ! -e x ] && exit $rc
+virnucpro: a failure leaves nothing | 65 | . $T/fixture.sh; make_scores | $B/tests/mkscores | head -c -9 | vn-classify --format virnucpro -o x; rc=$?; [ ! -e x ] && exit $rc
+virnucpro: no place for it | 74 | . $T/fixture.sh; make_scores | $B/tests/mkscores | vn-classify --format virnucpro -o a/b
+virnucpro: a file in the way | 74 | . $T/fixture.sh; echo x >x; make_scores | $B/tests/mkscores | vn-classify --format virnucpro -o x
+
 # ---- rows that do not add up ----
 a record is missing | 65 | . $T/fixture.sh; make_head; vectors n=300 drop=77 | vn-classify -m head
 the last record of a window is missing, at the end too | 65 | . $T/fixture.sh; make_head; vectors n=300 window=1 drop=0 | vn-classify -m head
@@ -73,7 +108,7 @@ no such head | 66 | . $T/fixture.sh; vectors | vn-classify -m nowhere
 a head that is no head | 65 | mkdir h; echo '{}' >h/config.json; echo x >h/model.safetensors; vn-classify -m h </dev/null
 a language model for a head | 65 | $B/tests/mkmodel m; vn-classify -m m </dev/null 2>e; rc=$?; grep -qF "member 'model_type' is \"esm\", expected \"vn-head\"" e && exit $rc
 two files | 2 | vn-classify -m h a b
-unknown option | 2 | vn-classify -m h --by frame
+unknown option | 2 | vn-classify -m h --frames
 file and standard input are the same | 0 | . $T/fixture.sh; make_head; vectors >v; cmp <(vn-classify -m head v) <(vn-classify --model head - <v) && cmp <(vn-classify -m head v) <(vn-classify -m head <v)
 output | 0 | . $T/fixture.sh; make_head; vectors >v; vn-classify -m head -o a v && vn-classify -m head --output=b v && vn-classify -m head v | cmp - a && cmp a b && [ "$(ls)" = "$(printf 'a\nb\nhead\nv')" ]
 silence | 0 | . $T/fixture.sh; make_head; vectors | vn-classify -m head 2>e >/dev/null && [ ! -s e ]

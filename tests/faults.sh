@@ -27,6 +27,7 @@ pool|vn-pool|embeddings.vn
 join|vn-join vectors2.vn -|vectors.vn
 classify|vn-classify -m head|vectors.vn
 classify stream|vn-classify -m head --format stream|vectors.vn
+classify by source|vn-classify --by source|frames.vn
 view tsv|vn-view --to tsv|scores.vn
 view json|vn-view --to json|scores.vn
 view npy|vn-view --to npy|vectors.vn

@@ -4,6 +4,7 @@
 #   model/ head/        seeded: 2 layers, 32 wide; 2 classes
 #   reads.fa reads.fa.gz   $1 records (default 60), a few of them empty or odd
 #   dna.fa dna.fa.gz       as many reads of nucleotides
+#   frames.vn               scores of frames, by hand
 #   records.vn tokens.vn embeddings.vn vectors.vn vectors2.vn scores.vn
 
 make_reads() { # number of records; seeded, so that every run makes the same
@@ -49,6 +50,7 @@ make_fixture() {
     vn-classify -m head -o calls.tsv vectors.vn
     vn-classify -m head --format stream -o scores.vn vectors.vn
     records "$((${1:-60} / 3))" batch=8 >records.vn
+    make_scores | "$B/tests/mkscores" batch=4 >frames.vn
     set +e
 }
 
@@ -94,4 +96,16 @@ records() { # number of reads, arguments
     local n=$1
     shift
     make_rows "$n" | "$B/tests/mkrecords" "$@"
+}
+
+# Frames with scores, as vn-classify --format stream writes them: two reads, of which the
+# first has a chunk without an open frame, and the second a frame without scores and a tie.
+make_scores() {
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' \
+        a_chunk_1F1 0 1 1 0 499 ok 0.75 0.25 a_chunk_1R2 0 1 -2 1 500 ok 0.125 0.875 \
+        a_chunk_2 0 2 0 400 900 'no open frame' . . \
+        a_chunk_3F2 0 3 2 801 1300 ok 0.9375 0.0625 a_chunk_4F1 0 4 1 1300 1700 ok 0.5 0.5 \
+        a_chunk_5F1 0 5 1 1600 2000 ok 0.5 0.5 \
+        b_chunk_1F3 1 1 3 2 300 'not finite' . . b_chunk_1R1 1 1 -1 0 300 ok 0.5 0.5 \
+        c_chunk_1 2 1 0 0 2 'no codon' . .
 }

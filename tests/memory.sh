@@ -33,6 +33,7 @@ embed pooled|vn-embed -m model --device cpu --precision fp32 --pool mean|tokens.
 pool|vn-pool|embeddings.vn|20|640
 classify|vn-classify -m head|vectors.vn|20|640
 classify stream|vn-classify -m head --format stream|vectors.vn|20|640
+classify by source|vn-classify --by source|frames.vn|20|640
 view tsv|vn-view --to tsv|vectors.vn|20|640
 view json|vn-view --to json|vectors.vn|20|640
 view npy|vn-view --to npy|ordered.vn|1|0

@@ -37,6 +37,7 @@ pool|vn-pool|embeddings.vn
 join|./join|vectors.vn
 classify|vn-classify -m head|vectors.vn
 classify stream|vn-classify -m head --format stream|vectors.vn
+classify by source|vn-classify --by source|frames.vn
 view tsv|vn-view --to tsv|scores.vn
 view json|vn-view --to json|scores.vn
 view npy|vn-view --to npy|vectors.vn
@@ -178,6 +179,7 @@ wrong_kind() { # every stream but the right ones is refused as such
     shift 2
     case $name in view\ npy | view\ safetensors) ;; view*) return ;; esac
     for file in tokens.vn embeddings.vn vectors.vn scores.vn; do
+        case $name:$file in *by\ source:vectors.vn) continue ;; esac # asks for a head
         [ $file = "$right" ] && continue
         case $name:$file in view*:embeddings.vn) continue ;; esac
         "$@" $file >out/x 2>err
