@@ -101,6 +101,18 @@ static void verdicts(const char *op) {
     for (int i = 0; i < N_SUBJECTS; i++) \
         if (open_now[i])
 
+/* In standard a value is that half or, where sums in another order fall to the other side,
+ * one next to it. Those were less than one in a hundred in f32 against f64, and a rounding
+ * too few or too many made a fifth or more of all values others. */
+static void mostly_equal(int i, const char *where, const float *is, const float *want,
+                         int64_t n) {
+    int64_t others = 0;
+    for (int64_t j = 0; j < n; j++)
+        others += is[j] != want[j];
+    if (n >= 500 && others > n / 10)
+        complain(i, "share of other values", where, (double)others / (double)n, 0.1);
+}
+
 /* Relative L2 over everything, and of the worst of `rows` rows, ten times as much. */
 static void compare(int i, const char *where, bool clean, const float *is,
                     const float *want, int64_t rows, int64_t d, double limit) {
@@ -123,17 +135,19 @@ static void compare(int i, const char *where, bool clean, const float *is,
         complain(i, "relative L2", where, e, limit);
     if (!(worst <= 10 * limit))
         complain(i, "worst row", where, worst, 10 * limit);
+    if (attention == VN_ATTN_STANDARD)
+        mostly_equal(i, where, is, want, rows * d);
 }
 static void equal(int i, const char *what, const char *where, const void *a,
                   const void *b, size_t bytes) {
     if (bytes && memcmp(a, b, bytes) != 0)
         complain(i, what, where, 1, 0);
 }
-/* In standard everything is rounded to half, and sums that differ in f32 sometimes fall
- * to the other side. */
+/* In standard a score of attention that falls to the other half weighs most: 1e-4 over all
+ * and 8e-3 for the worst row were seen where scores are far apart. */
 static double by_type(double f32, double bf16, double f16) {
     if (attention == VN_ATTN_STANDARD)
-        return 2e-4;
+        return 1e-3;
     return act == VN_F32 ? f32 : act == VN_BF16 ? bf16 : f16;
 }
 
