@@ -344,7 +344,8 @@ int main(int argc, char **argv) {
         .usage = "-m MODEL [OPTION...] [FILE]",
         .summary = "Runs a language model over a tokens stream and writes its embeddings.",
         .notes = "A record that cannot be embedded keeps its row: an empty list, or null with "
-                 "--pool,\nand the reason in the column 'status'.",
+                 "--pool,\nand the reason in the column 'status'. Digests of weights and plans of "
+                 "products\nare kept in $XDG_CACHE_HOME/vn, or $HOME/.cache/vn.",
         .max_files = 1,
         .has_output = true};
     struct options o = {.device = "auto",
