@@ -91,6 +91,18 @@ int vn_cuda_gemm_any(struct vn_cuda *c, const struct vn_linear_args *a,
                      const void *weight, const float *bias, int64_t n_out, int64_t n_in,
                      struct vn_error *err);
 
+/* hgemm.cu: own products on Hopper, every epilogue inside. Whether one is to be used for
+ * this matrix; the bytes that its bias, f32, must have room for (the rest is not read into
+ * any result). Weight and bias stay the caller's, and must stay; NULL is legal to free. */
+struct vn_hgemm;
+bool vn_hgemm_fits(const struct vn_cuda *c, const struct vn_matrix_spec *s);
+size_t vn_hgemm_bias_bytes(int64_t n_out);
+int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *weight,
+                 const float *bias, struct vn_hgemm **out, struct vn_error *err);
+void vn_hgemm_free(struct vn_hgemm *h);
+int vn_hgemm_run(struct vn_cuda *c, struct vn_hgemm *h, const void *x, void *y, int64_t rows,
+                 struct vn_error *err);
+
 /* gemm.cu: begins to load cuBLASLt, which is large, beside whatever comes next. */
 int vn_lt_begin(struct vn_cuda *c, struct vn_error *err);
 

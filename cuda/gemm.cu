@@ -97,6 +97,7 @@ struct vn_matrix {
     void *weight; /* [n_out, n_in] act type */
     void *bias;   /* [n_out] act type; f32 when the result is, or for own products */
     mutable struct vn_arrival arrival;
+    struct vn_hgemm *hopper; /* NULL where that is not for this matrix */
     bool own;     /* sizes that cuBLASLt has no fast path for: gemm_any.cu */
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t w, x, y; /* x and y get their columns at each call */
@@ -514,6 +515,7 @@ void vn_cuda_matrix_free(struct vn_backend *be, struct vn_matrix *m) {
         api->layout_destroy(m->x);
     if (m->y)
         api->layout_destroy(m->y);
+    vn_hgemm_free(m->hopper);
     vn_load_drop(c, &m->arrival);
     vn_load_release(c, m->weight);
     vn_load_release(c, m->bias);
@@ -527,7 +529,10 @@ static int upload(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix
     size_t size = vn_dtype_size(c->base.act), bias_size = vn_dtype_size(bias_type);
     int rc = vn_load_alloc(c, (size_t)s->n_out * (size_t)s->n_in * size, &m->weight, err);
     if (!rc)
-        rc = vn_load_alloc(c, (size_t)s->n_out * bias_size, &m->bias, err);
+        rc = vn_load_alloc(c,
+                           bias_type == VN_F32 ? vn_hgemm_bias_bytes(s->n_out)
+                                               : (size_t)s->n_out * bias_size,
+                           &m->bias, err);
     for (int i = 0; i < s->n_parts && !rc; i++) {
         rc = vn_load_add(c, s->weight[i], s->type,
                          (char *)m->weight + (size_t)i * (size_t)n * size, c->base.act, n,
@@ -556,9 +561,13 @@ int vn_cuda_matrix_new(struct vn_backend *be, const struct vn_matrix_spec *s,
     m->n_in = s->n_in;
     m->epilogue = s->epilogue;
     m->own = s->n_out % 8 || s->n_in % 8;
-    rc = upload(c, m, s, m->own || m->epilogue == VN_EPI_RESIDUAL ? VN_F32 : c->base.act,
+    bool hopper = vn_hgemm_fits(c, s);
+    rc = upload(c, m, s,
+                m->own || hopper || m->epilogue == VN_EPI_RESIDUAL ? VN_F32 : c->base.act,
                 err);
-    if (!rc && !m->own) {
+    if (!rc && hopper) {
+        rc = vn_hgemm_new(c, s, m->weight, (const float *)m->bias, &m->hopper, err);
+    } else if (!rc && !m->own) {
         cublasStatus_t st = describe(c, m);
         if (st)
             rc = vn_fail(err, VN_EFAIL,
@@ -593,6 +602,8 @@ int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
     rc = vn_load_need(c, &m->arrival, err);
     if (rc)
         return rc;
+    if (m->hopper)
+        return vn_hgemm_run(c, m->hopper, a->x, a->y, a->n_tok, err);
     if (m->own)
         return vn_cuda_gemm_any(c, a, m->weight, (const float *)m->bias, m->n_out,
                                 m->n_in, err);

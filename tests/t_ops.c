@@ -268,6 +268,9 @@ static void linear(void) {
         {65, 320, 320, 1, VN_F32},  {170, 960, 320, 3, VN_F32},
         {64, 1280, 320, 1, VN_F16}, {129, 320, 1280, 1, VN_F32},
         {3, 1, 1, 1, VN_F32},       {100, 640, 2560, 1, VN_F32},
+        /* for tiles of 128 x 192 and 256, two at a time, and an odd end of the sum */
+        {257, 768, 328, 3, VN_F16}, {130, 1440, 480, 1, VN_F32},
+        {300, 1920, 480, 1, VN_F16},
     };
     for (int k = 0; k < (int)(sizeof cases / sizeof *cases) * 8; k++) {
         int64_t n = cases[k / 8].n_tok, n_out = cases[k / 8].n_out,
@@ -428,9 +431,9 @@ static void convert(void) {
 /* Rows alone, at other positions and among others. */
 static void linear_invariance(void) {
     const int64_t sizes[][2] = {
-        {960, 320}, {320, 1280}, {37, 19}, {1280, 320}, {640, 640}};
+        {960, 320}, {320, 1280}, {37, 19}, {1280, 320}, {640, 640}, {512, 384}};
     const int64_t total = 200, at[] = {0, 1, 62, 63, 64, 65, 127, 199};
-    for (int k = 0; k < 20; k++) {
+    for (int k = 0; k < 24; k++) {
         int64_t n_out = sizes[k / 4][0], n_in = sizes[k / 4][1];
         enum vn_epilogue e = (enum vn_epilogue)(k % 4);
         if (esm2_only() && e == VN_EPI_GLU)
