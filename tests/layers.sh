@@ -11,7 +11,7 @@ level() { # of a file of src/, by its name
     fastx.* | reads.* | bam.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
     json.* | bpe_json.* | safetensors*.* | model.* | model_*.* | head.* | pickle*.* | ptfile.* | import*.*) echo 4 ;;
     backend.* | pool.* | cpu*) echo 5 ;;
-    mlp.* | scorer.* | engine.* | fleet.* | plan.* | embedder.* | pooler.* | profile.* | net.* | esm2.* | dnabert.*) echo 6 ;;
+    mlp.* | scorer.* | consensus.* | virnucpro.* | engine.* | fleet.* | plan.* | embedder.* | pooler.* | profile.* | net.* | esm2.* | dnabert.*) echo 6 ;;
     vn-*) echo 10 ;;
     *) echo unknown ;;
     esac
