@@ -200,6 +200,7 @@ static __device__ void load(__half *to, const __half *from, int64_t row, int n, 
                             int rows, float scale, const float *cosines,
                             const float *sines) {
     constexpr int half = HD / 2;
+#pragma unroll 2 /* it is there four times, and small code matters more here */
     for (int i = threadIdx.x; i < rows * half; i += ATTN_THREADS) {
         int r = i / half, j = i % half;
         float x = 0, y = 0;
@@ -319,6 +320,7 @@ __global__ void __launch_bounds__(ATTN_THREADS)
             p[(ty * 4 + i / 4) * P_STRIDE + tx + 16 * (i % 4)] =
                 __float2half_rn(expf(s[i / 4][i % 4] - max[i / 4]) / sum[i / 4]);
         __syncthreads();
+#pragma unroll 2
         for (int k = 0; k < keys; k++) {
             float w[4];
 #pragma unroll
