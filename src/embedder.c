@@ -174,6 +174,7 @@ static int at_batch(const struct vn_embedder *e, const struct vn_batch *b,
 static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error *err) {
     const struct vn_column *c = &b->columns[e->payload];
     const int32_t *offsets = c->level[0].offsets;
+    const int64_t most = vn_plan_job_bytes(e->pooled);
     int rc = 1;
     if (c->level[0].null_count || c->level[1].null_count) {
         vn_fail(err, VN_EDATA, "column 'tokens' has nulls");
@@ -182,7 +183,7 @@ static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error
     for (int64_t from = 0, to, n = b->n_rows; from < n && rc > 0; from = to) {
         to = from + 1;
         while (to < n && (e->pooled ? to + 1 - from : offsets[to + 1] - offsets[from]) *
-                                 e->row_bytes <= VN_PLAN_JOB_BYTES)
+                                 e->row_bytes <= most)
             to++;
         rc = vn_fleet_submit(e->fleet, c->level[1].values, offsets + from, to - from, b);
     }

@@ -63,7 +63,8 @@ int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_bac
         !vn_mul(pooled ? 1 : (size_t)n, row, &longest))
         return vn_fail(err, VN_EFAIL, "cannot allocate %lld x %zu bytes", (long long)n,
                        per_token);
-    longest = longest > (size_t)VN_PLAN_JOB_BYTES ? longest : (size_t)VN_PLAN_JOB_BYTES;
+    const size_t job = (size_t)vn_plan_job_bytes(pooled);
+    longest = longest > job ? longest : job;
     p->staging = p->product = 0;
     if (b->queues && b->attention == VN_ATTN_STANDARD)
         p->product = (size_t)n * (size_t)c->d_model * sizeof(uint16_t); /* < the scratch */

@@ -9,8 +9,13 @@
 #include "model.h"
 
 /* Output that one job may give, unless a single record gives more: what travels to the host
- * at a time. */
-#define VN_PLAN_JOB_BYTES ((int64_t)64 << 20)
+ * at a time. Several are in flight, so memory is a multiple of it; but a slice never spans
+ * two jobs, so jobs of token rows have to be large. */
+#define VN_PLAN_POOLED_BYTES ((int64_t)16 << 20)
+#define VN_PLAN_ROWS_BYTES ((int64_t)64 << 20)
+static inline int64_t vn_plan_job_bytes(bool pooled) {
+    return pooled ? VN_PLAN_POOLED_BYTES : VN_PLAN_ROWS_BYTES;
+}
 
 struct vn_plan_options {
     enum vn_pooling pool;
