@@ -44,27 +44,32 @@ static void keep_tail(struct bam_reads *b, const uint8_t *p, size_t n) {
     memcpy(b->tail + TAIL - new, p + n - new, new);
 }
 
+static int pass_on(struct bam_reads *b, size_t n) {
+    for (size_t at = 0; at < n;) {
+        ssize_t done = write(b->to, b->buf + at, n - at);
+        if (done < 0 && errno == EPIPE)
+            return VN_EPIPE;
+        if (done < 0 && errno != EINTR)
+            return vn_fail_errno(&b->err, VN_EFAIL, errno, "cannot pass '%s' on to htslib",
+                                 b->source->name);
+        at += done > 0 ? (size_t)done : 0;
+    }
+    return VN_OK;
+}
+
 /* All of the source into the pipe. htslib may close its end early: then what is left is read
  * by nobody, which end_of_input() finds. */
 static void *feed(void *arg) {
     struct bam_reads *b = arg;
-    bool open = true;
-    while (open) {
-        int64_t n = b->source->read(b->source, b->buf, sizeof b->buf, &b->err);
-        if (n <= 0) {
-            b->rc = (int)n;
-            break;
-        }
+    int64_t n;
+    while ((n = b->source->read(b->source, b->buf, sizeof b->buf, &b->err)) > 0) {
         b->bytes += n;
         keep_tail(b, b->buf, (size_t)n);
-        for (size_t at = 0; open && at < (size_t)n;) {
-            ssize_t done = write(b->to, b->buf + at, (size_t)n - at);
-            open = done >= 0 || errno == EINTR;
-            at += done > 0 ? (size_t)done : 0;
-        }
+        n = pass_on(b, (size_t)n);
+        if (n < 0)
+            break;
     }
-    if (!open)
-        b->rc = VN_EPIPE;
+    b->rc = (int)n;
     close(b->to);
     return NULL;
 }
