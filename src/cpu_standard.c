@@ -219,21 +219,24 @@ static void softmax(const double *q, const double *k, int64_t n, int d_head, dou
         p[j] = h(p[j] / sum);
 }
 
-/* One head of the sequence of n tokens that starts at row t0; q [K], k [n, K], p [n]. */
+/* One head of the sequence of n tokens that starts at row t0; q [K], k and v [n, K],
+ * p [n]. */
 static void attn_head(const struct vn_attn_args *a, int64_t t0, int64_t n, int head,
-                      double *q, double *k, double *p) {
+                      double *q, double *k, double *v, double *p) {
     const int64_t hk = (int64_t)a->n_heads * a->d_head;
     const int64_t at = t0 * 3 * hk + (int64_t)head * a->d_head;
     const float scale = (float)(1 / sqrt(a->d_head));
     for (int64_t j = 0; j < n; j++)
         rope(a, at + hk + j * 3 * hk, j, 1, k + j * a->d_head);
+    for (int64_t j = 0; j < n * a->d_head; j++)
+        v[j] = half_at(a->qkv, at + 2 * hk + j / a->d_head * 3 * hk + j % a->d_head);
     for (int64_t i = 0; i < n; i++) {
         rope(a, at + i * 3 * hk, i, (double)scale, q);
         softmax(q, k, n, a->d_head, p);
         for (int c = 0; c < a->d_head; c++) {
             double y = 0;
             for (int64_t j = 0; j < n; j++)
-                y += p[j] * half_at(a->qkv, at + 2 * hk + j * 3 * hk + c);
+                y += p[j] * v[j * a->d_head + c];
             vn_cpu_store(a->out, VN_F16, (t0 + i) * hk + head * a->d_head + c, (float)y);
         }
     }
@@ -243,14 +246,14 @@ static int s_attn(struct vn_backend *b, const struct vn_seqs *s,
                   const struct vn_attn_args *a, struct vn_error *err) {
     struct standard *c = (struct standard *)b;
     size_t k = (size_t)a->d_head, n = (size_t)s->max_len;
-    int rc = vn_buf_reserve(&c->scratch, (k + n * k + n) * sizeof(double), err);
+    int rc = vn_buf_reserve(&c->scratch, (k + 2 * n * k + n) * sizeof(double), err);
     if (rc < 0)
         return rc;
     double *q = (double *)(void *)c->scratch.data;
     for (int64_t i = 0; i < s->n_seq; i++)
         for (int head = 0; head < a->n_heads; head++)
             attn_head(a, s->host[i], s->host[i + 1] - s->host[i], head, q, q + k,
-                      q + k + n * k);
+                      q + k + n * k, q + k + 2 * n * k);
     return VN_OK;
 }
 
