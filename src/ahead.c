@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +38,8 @@ struct vn_ahead {
 struct pipe_source {
     struct vn_source base; /* first */
     struct vn_ahead *group;
-    char *path; /* NULL: standard input */
-    struct vn_source *inner; /* the thread's */
+    int fd;
+    int stop[2]; /* a pipe whose end that is written to is closed when the thread is to end */
     pthread_t thread;
     /* under the group's lock */
     struct chunk *head, *tail;
@@ -202,12 +203,22 @@ static int add_chunk(struct pipe_source *p, struct vn_error *err) {
     return VN_OK;
 }
 
-/* A part of the input that the thread may be cancelled in: nothing is held there. */
+/* What is there; 0 at the end, or when the thread is to end. Of a FIFO that nobody has
+ * opened to write there is neither bytes nor an end. */
 static int64_t read_some(struct pipe_source *p, uint8_t *to, size_t n, struct vn_error *err) {
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-    int64_t got = p->inner->read(p->inner, to, n, err);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    return got;
+    for (;;) {
+        struct pollfd f[2] = {{.fd = p->fd, .events = POLLIN}, {.fd = p->stop[0]}};
+        if (poll(f, 2, -1) < 0 && errno != EINTR)
+            break;
+        if (f[1].revents)
+            return 0;
+        ssize_t got = f[0].revents ? read(p->fd, to, n) : -1;
+        if (got >= 0)
+            return got;
+        if (f[0].revents && errno != EINTR && errno != EAGAIN)
+            break;
+    }
+    return vn_fail_errno(err, VN_ENOINPUT, errno, "cannot read '%s'", p->base.name);
 }
 
 /* Reads into the last chunk; > 0, 0 at the end. With the lock, released meanwhile. */
@@ -239,12 +250,10 @@ static int64_t fill(struct pipe_source *p, struct vn_error *err) {
 static void *run(void *arg) {
     struct pipe_source *p = arg;
     struct vn_error err = {0};
-    int64_t rc = vn_source_open(p->path, &p->inner, &err); /* waits for a FIFO's writer */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    int64_t rc;
     pthread_mutex_lock(&p->group->lock);
-    if (rc == VN_OK)
-        while ((rc = fill(p, &err)) > 0)
-            ;
+    while ((rc = fill(p, &err)) > 0)
+        ;
     p->ended = true;
     if (rc < 0 && !p->group->status) {
         p->group->status = (int)rc;
@@ -327,23 +336,28 @@ static void free_chunks(struct chunk *c) {
     }
 }
 
+static void free_pipe(struct pipe_source *p) {
+    const int fds[] = {p->fd != STDIN_FILENO ? p->fd : -1, p->file, p->stop[0], p->stop[1]};
+    for (int i = 0; i < 4; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free_chunks(p->head);
+    free_chunks(p->spare);
+    free(p->fetched);
+    free(p->base.name);
+    free(p);
+}
+
 static void pipe_close(struct vn_source *s) {
     struct pipe_source *p = (struct pipe_source *)s;
     pthread_mutex_lock(&p->group->lock);
     p->limit = INT64_MAX; /* it is not to wait for room, but to end at its next read */
     pthread_cond_broadcast(&p->group->changed);
     pthread_mutex_unlock(&p->group->lock);
-    pthread_cancel(p->thread);
+    close(p->stop[1]);
+    p->stop[1] = -1;
     pthread_join(p->thread, NULL);
-    vn_source_close(p->inner);
-    free_chunks(p->head);
-    free_chunks(p->spare);
-    if (p->file >= 0)
-        close(p->file);
-    free(p->fetched);
-    free(p->path);
-    free(s->name);
-    free(p);
+    free_pipe(p);
 }
 
 /* ---- open ------------------------------------------------------------------------ */
@@ -364,16 +378,20 @@ int vn_ahead_open(struct vn_ahead *a, const char *path, struct vn_source **out,
     if (!p)
         return VN_EFAIL;
     p->group = a;
-    p->file = -1;
+    p->file = p->stop[0] = p->stop[1] = -1;
     p->limit = a->memory / (int64_t)CHUNK + 1;
-    p->path = is_stdin ? NULL : strdup(path);
     p->base = (struct vn_source){pipe_read, pipe_close,
                                  strdup(is_stdin ? "standard input" : path)};
-    if (!p->base.name || (!is_stdin && !p->path) ||
+    /* does not wait for the writer of a FIFO, which may wait for another to be opened */
+    p->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (p->fd < 0) {
+        const int rc = vn_fail_errno(err, VN_ENOINPUT, errno, "cannot open '%s'", path);
+        free_pipe(p);
+        return rc;
+    }
+    if (!p->base.name || pipe2(p->stop, O_CLOEXEC) < 0 ||
         pthread_create(&p->thread, NULL, run, p) != 0) {
-        free(p->path);
-        free(p->base.name);
-        free(p);
+        free_pipe(p);
         return vn_fail(err, VN_EFAIL, "cannot start a thread to read '%s'",
                        is_stdin ? "standard input" : path);
     }

@@ -25,8 +25,8 @@ struct vn_ahead;
 
 int vn_ahead_new(int64_t memory, struct vn_ahead **out, struct vn_error *err) VN_NODISCARD;
 
-/* Like vn_source_open. A pipe is opened by its thread: what is wrong with it is said by a
- * read. Close all sources before vn_ahead_free. */
+/* Like vn_source_open, but does not wait for the writer of a FIFO. Close all sources before
+ * vn_ahead_free. */
 int vn_ahead_open(struct vn_ahead *a, const char *path, struct vn_source **out,
                   struct vn_error *err) VN_NODISCARD;
 
