@@ -50,6 +50,65 @@ int vn_cuda_gelu(struct vn_cuda *c, void *y, int64_t n, struct vn_error *err) {
     return vn_cuda_launched("gelu", n, 1, err);
 }
 
+/* ---- glu ------------------------------------------------------------------------- */
+
+template <class T>
+static __device__ __forceinline__ uint32_t glu_pair(uint32_t gated, uint32_t factor) {
+    float2 g = unpack2<T>(gated), f = unpack2<T>(factor);
+    return pack2<T>(gelu_short(g.x) * f.x, gelu_short(g.y) * f.y);
+}
+
+/* A block per row; n a multiple of 8, so that rows begin at 16 bytes. */
+template <class T>
+__global__ void __launch_bounds__(THREADS) glu_kernel(const T *g, T *y, int64_t n) {
+    const uint4 *gated = reinterpret_cast<const uint4 *>(g + (int64_t)blockIdx.x * 2 * n);
+    const uint4 *factor = gated + n / 8;
+    uint4 *out = reinterpret_cast<uint4 *>(y + (int64_t)blockIdx.x * n);
+    for (int64_t i = threadIdx.x; i < n / 8; i += THREADS) {
+        uint4 u = gated[i], v = factor[i];
+        out[i] = make_uint4(glu_pair<T>(u.x, v.x), glu_pair<T>(u.y, v.y),
+                            glu_pair<T>(u.z, v.z), glu_pair<T>(u.w, v.w));
+    }
+}
+
+static __device__ __forceinline__ float gelu_of(float x, float) {
+    return gelu_exact(x);
+}
+template <class T> static __device__ __forceinline__ float gelu_of(float x, T) {
+    return gelu_short(x);
+}
+
+/* Any n, value by value. */
+template <class T>
+__global__ void __launch_bounds__(THREADS) glu_any_kernel(const T *g, T *y, int64_t n) {
+    const T *row = g + (int64_t)blockIdx.x * 2 * n;
+    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+        y[(int64_t)blockIdx.x * n + i] =
+            from_f32<T>(gelu_of(to_f32(row[i]), T()) * to_f32(row[n + i]));
+}
+
+template <class T>
+static void glu(struct vn_cuda *c, const void *g, void *y, int64_t rows, int64_t n) {
+    const T *from = static_cast<const T *>(g);
+    T *to = static_cast<T *>(y);
+    if (n % 8 == 0)
+        glu_kernel<<<(unsigned)rows, THREADS, 0, c->compute>>>(from, to, n);
+    else
+        glu_any_kernel<<<(unsigned)rows, THREADS, 0, c->compute>>>(from, to, n);
+}
+
+int vn_cuda_glu(struct vn_cuda *c, const void *g, void *y, int64_t rows, int64_t n,
+                struct vn_error *err) {
+    if (c->base.act == VN_F16)
+        glu<__half>(c, g, y, rows, n);
+    else if (c->base.act == VN_BF16)
+        glu<__nv_bfloat16>(c, g, y, rows, n);
+    else
+        glu_any_kernel<<<(unsigned)rows, THREADS, 0, c->compute>>>(
+            static_cast<const float *>(g), static_cast<float *>(y), n);
+    return vn_cuda_launched("glu", rows, n, err);
+}
+
 /* ---- conversion ------------------------------------------------------------------ */
 
 template <class X, class Y>

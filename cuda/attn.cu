@@ -163,6 +163,18 @@ static __device__ __forceinline__ void scores(float s[KEYS / 8][4], const query<
     }
 }
 
+/* Takes slope |i - j| from the scores of the lane's rows, the first of which is `ahead` keys
+ * beyond the step's first. The slope is in units of unscaled scores. */
+static __device__ __forceinline__ void add_alibi(float s[KEYS / 8][4], float slope, int ahead,
+                                                 int lane) {
+    float first = (float)(ahead + lane / 4 - lane % 4 * 2);
+#pragma unroll
+    for (int t = 0; t < KEYS / 8; t++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            s[t][i] = fmaf(-slope, fabsf(first + (float)(i / 2 * 8 - t * 8 - i % 2)), s[t][i]);
+}
+
 /* Largest value of each of the lane's two rows, over the four lanes that share them. */
 [[maybe_unused]] static __device__ __forceinline__ float
 row_max(const float s[KEYS / 8][4], int row) {
@@ -265,7 +277,7 @@ static __device__ __forceinline__ void store_rows(softmax<HD> m[], T *rows, T *o
 }
 
 /* Block (b * blocks + i, g): rows [i * WARPS * 16, ...) of sequence b, head group g. */
-template <class T, int HD, int WARPS>
+template <class T, int HD, int WARPS, bool ALIBI>
 __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
     attn_kernel(const int32_t *cu, unsigned blocks, struct vn_attn_args a, float scale) {
 #if __CUDA_ARCH__ >= 800 /* older ones take standard.cu */
@@ -315,6 +327,8 @@ __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
                 query<HD> fq; /* read again at every step: registers are what is scarce */
                 load_query<T, HD>(fq, q + mine * S::stride + h * HD, lane);
                 scores<T, HD>(p, fq, k + h * HD, keys, lane);
+                if (ALIBI && h < s.heads)
+                    add_alibi(p, a.alibi[head + h] * sqrtf((float)HD), r0 + mine - k0, lane);
                 weigh<HD>(m[h], p, scale);
                 add_values<T, HD>(m[h], p, v + h * HD, keys, lane);
             }
@@ -329,13 +343,13 @@ __global__ void __launch_bounds__(WARPS * 32, shape<HD>::warps / WARPS)
 
 /* ---- launching ------------------------------------------------------------------- */
 
-template <class T, int HD, int WARPS>
-static int launch(struct vn_cuda *c, const struct vn_seqs *s,
+template <class T, int HD, int WARPS, bool ALIBI>
+static int launch_as(struct vn_cuda *c, const struct vn_seqs *s,
                   const struct vn_attn_args *a, struct vn_error *err) {
     constexpr int rows = WARPS * 16;
     size_t shared = shape<HD>::shared(rows, s->max_len > KEYS ? 2 : 1);
     if (shared > 48 * 1024) {
-        cudaError_t e = cudaFuncSetAttribute(attn_kernel<T, HD, WARPS>,
+        cudaError_t e = cudaFuncSetAttribute(attn_kernel<T, HD, WARPS, ALIBI>,
                                              cudaFuncAttributeMaxDynamicSharedMemorySize,
                                              (int)shared);
         if (e)
@@ -346,9 +360,18 @@ static int launch(struct vn_cuda *c, const struct vn_seqs *s,
     dim3 grid((unsigned)s->n_seq * blocks,
               (unsigned)((a->n_heads + shape<HD>::heads - 1) / shape<HD>::heads));
     float scale = 1.4426950408889634f / sqrtf((float)HD);
-    attn_kernel<T, HD, WARPS>
+    attn_kernel<T, HD, WARPS, ALIBI>
         <<<grid, WARPS * 32, shared, c->compute>>>(s->device, blocks, *a, scale);
     return vn_cuda_launched("attn", s->n_tok, (int64_t)a->n_heads * HD, err);
+}
+
+/* ALiBi is compiled apart: rotary models do not pay for it. */
+template <class T, int HD, int WARPS>
+static int launch(struct vn_cuda *c, const struct vn_seqs *s,
+                  const struct vn_attn_args *a, struct vn_error *err) {
+    if (a->alibi)
+        return launch_as<T, HD, WARPS, true>(c, s, a, err);
+    return launch_as<T, HD, WARPS, false>(c, s, a, err);
 }
 
 template <class T, int HD>

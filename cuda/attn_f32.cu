@@ -73,6 +73,17 @@ static __device__ void scores(float s[4][4], const float *q, const float *k, int
         s[i / 4][i % 4] = tx + 16 * (i % 4) < keys ? s[i / 4][i % 4] * scale : -INFINITY;
 }
 
+/* Takes slope |i - j| from the scores of queries i with keys j, `ahead` keys apart where the
+ * block begins. */
+static __device__ void add_alibi(float s[4][4], float slope, int ahead) {
+    int ty = threadIdx.x / 16, tx = threadIdx.x % 16;
+#pragma unroll
+    for (int i = 0; i < 16; i++) {
+        int distance = ahead + ty * 4 + i / 4 - tx - 16 * (i % 4);
+        s[i / 4][i % 4] = fmaf(-slope, fabsf((float)distance), s[i / 4][i % 4]);
+    }
+}
+
 /* Over the 16 threads of a row. */
 static __device__ float row_max(float v) {
     for (int o = 8; o; o >>= 1)
@@ -114,6 +125,8 @@ __global__ void __launch_bounds__(THREADS)
         load<HD>(kv, at + width, 3 * width, n, k0, KEYS, a.rope_cos, a.rope_sin);
         __syncthreads();
         scores<HD>(s, q, kv, keys, scale);
+        if (a.alibi)
+            add_alibi(s, a.alibi[blockIdx.y], r0 - k0);
         __syncthreads();
         load<HD>(kv, at + 2 * width, 3 * width, n, k0, KEYS, NULL, NULL);
 #pragma unroll

@@ -82,6 +82,10 @@ int vn_cuda_cast_on(cudaStream_t stream, const void *x, enum vn_dtype from, void
 /* y[i] = gelu_erf(y[i]), n values of the activation type. */
 int vn_cuda_gelu(struct vn_cuda *c, void *y, int64_t n, struct vn_error *err);
 
+/* y [rows, n] = gelu_erf(g[:, :n]) * g[:, n:], g [rows, 2 n]; both of the activation type. */
+int vn_cuda_glu(struct vn_cuda *c, const void *g, void *y, int64_t rows, int64_t n,
+                struct vn_error *err);
+
 /* attn with activations in f32. */
 int vn_cuda_attn_f32(struct vn_cuda *c, const struct vn_seqs *s,
                      const struct vn_attn_args *a, struct vn_error *err);

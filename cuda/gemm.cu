@@ -537,10 +537,17 @@ static int upload(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix
         rc = vn_load_add(c, s->weight[i], s->type,
                          (char *)m->weight + (size_t)i * (size_t)n * size, c->base.act, n,
                          &m->arrival, err);
-        if (!rc)
+        if (!rc && s->bias[i])
             rc = vn_load_add(c, s->bias[i], s->type,
                              (char *)m->bias + (size_t)i * (size_t)rows * bias_size,
                              bias_type, rows, &m->arrival, err);
+    }
+    if (!rc && !s->bias[0]) {
+        cudaError_t e =
+            cudaMemsetAsync(m->bias, 0, (size_t)s->n_out * bias_size, c->compute);
+        if (e)
+            rc = vn_fail(err, vn_cuda_status(e), "cuda: cannot clear a bias: %s",
+                         cudaGetErrorString(e));
     }
     if (!rc && !s->stays)
         rc = vn_load_need(c, &m->arrival, err);
@@ -604,15 +611,25 @@ int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
         return rc;
     if (m->hopper)
         return vn_hgemm_run(c, m->hopper, a->x, a->y, a->n_tok, err);
-    if (m->own)
-        return vn_cuda_gemm_any(c, a, m->weight, (const float *)m->bias, m->n_out,
-                                m->n_in, err);
-    cublasStatus_t st = multiply(c, m, &m->algo, a->x, a->y, a->n_tok);
+    const bool glu = a->epilogue == VN_EPI_GLU;
+    struct vn_linear_args product = *a; /* a gate's operands wait in `wide` */
+    if (glu) {
+        product.y = a->wide;
+        product.epilogue = VN_EPI_BIAS;
+    }
+    if (m->own) {
+        rc = vn_cuda_gemm_any(c, &product, m->weight, (const float *)m->bias, m->n_out,
+                              m->n_in, err);
+        return rc || !glu ? rc : vn_cuda_glu(c, a->wide, a->y, a->n_tok, m->n_out / 2, err);
+    }
+    cublasStatus_t st = multiply(c, m, &m->algo, a->x, product.y, a->n_tok);
     if (st)
         return vn_fail(err, VN_EFAIL, "cuda: product of %lld rows with %lld x %lld: %s",
                        (long long)a->n_tok, (long long)m->n_out, (long long)m->n_in,
                        c->lt->api.status(st));
     if (a->epilogue == VN_EPI_GELU)
         return vn_cuda_gelu(c, a->y, a->n_tok * m->n_out, err);
+    if (glu)
+        return vn_cuda_glu(c, a->wide, a->y, a->n_tok, m->n_out / 2, err);
     return VN_OK;
 }

@@ -142,14 +142,29 @@ static void rotate(const struct vn_cpu_head *h, int64_t np, float scale, float *
     }
 }
 
+/* Keys that are summed up before they are added to those before: a sum of thousands in one
+ * go would lose a bit of every four. */
+#define SUM_KEYS 256
+
 /* to [ROWS] rows of nv vectors = sum over i < n of a_i[0..ROWS) b_i[nv vectors], times
- * scale; row r, vector v starts from 0 and takes i in order, so that neither ROWS nor nv
- * matter. */
+ * scale; row r, vector v takes i in order, in parts of SUM_KEYS that start from 0, so that
+ * neither ROWS nor nv matter. */
 INLINE void outer_products(const float *a, int64_t a_step, const float *b, int64_t b_step,
                            int64_t n, const vf *scale, float *to, int64_t to_step,
                            const int nv) {
     vf acc[ROWS][WIDE] = {{{0}}};
     for (int64_t i = 0; i < n; i++) {
+        if (i && i % SUM_KEYS == 0) {
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 4
+                for (int v = 0; v < nv; v++) {
+                    float *at = to + r * to_step + v * LANES;
+                    v_store(at, i == SUM_KEYS ? acc[r][v] : v_load(at) + acc[r][v]);
+                    acc[r][v] = (vf){0};
+                }
+            }
+        }
         vf bv[WIDE];
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++)
@@ -163,10 +178,14 @@ INLINE void outer_products(const float *a, int64_t a_step, const float *b, int64
         }
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < ROWS; r++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++)
-            v_store(to + r * to_step + v * LANES, acc[r][v] * scale[v]);
+        for (int v = 0; v < nv; v++) {
+            float *at = to + r * to_step + v * LANES;
+            vf sum = n > SUM_KEYS ? v_load(at) + acc[r][v] : acc[r][v];
+            v_store(at, sum * scale[v]);
+        }
+    }
 }
 
 /* s [np, nv vectors] = scores of nv vectors of queries with all keys, units of log 2. */
@@ -198,7 +217,7 @@ static void add_alibi(const struct vn_cpu_head *h, int64_t q0, float *s, int nv)
 /* Turns scores into exponentials of their distance to the query's largest; inverse [nv] =
  * 1 / their sums. */
 INLINE void softmax(int64_t n, float *s, vf *inverse, const int nv) {
-    vf max[WIDE], sum[WIDE] = {{0}};
+    vf max[WIDE], sum[WIDE] = {{0}}, part[WIDE] = {{0}};
     for (int v = 0; v < nv; v++)
         max[v] = v_load(s + v * LANES);
     for (int64_t j = 1; j < n; j++)
@@ -210,8 +229,13 @@ INLINE void softmax(int64_t n, float *s, vf *inverse, const int nv) {
         for (int v = 0; v < nv; v++) {
             vf p = v_exp2(v_load(s + (j * nv + v) * LANES) - max[v]);
             v_store(s + (j * nv + v) * LANES, p);
-            sum[v] += p;
+            part[v] += p;
         }
+        if ((j + 1) % SUM_KEYS == 0 || j + 1 == n)
+            for (int v = 0; v < nv; v++) {
+                sum[v] += part[v];
+                part[v] = (vf){0};
+            }
     }
     for (int v = 0; v < nv; v++)
         inverse[v] = 1.0f / sum[v];

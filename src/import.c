@@ -272,11 +272,12 @@ static int check_result(struct vn_import_job *j, struct vn_error *err) {
                        h->n_layers, h->width[0], h->width[h->n_layers], h->sha256);
     } else if (sha256) {
         bool half = true;
-        for (int i = 0; i < m->config.d_head / 2; i++)
+        for (int i = 0; m->inv_freq && i < m->config.d_head / 2; i++)
             half &= vn_f16_to_f32(vn_f32_to_f16(m->inv_freq[i])) == m->inv_freq[i];
-        vn_import_note(j, "inv_freq: %s, %s representable in half precision",
-                       m->inv_freq_stored ? "stored" : "not stored, computed",
-                       half ? "all values" : "not all values");
+        if (m->inv_freq)
+            vn_import_note(j, "inv_freq: %s, %s representable in half precision",
+                           m->inv_freq_stored ? "stored" : "not stored, computed",
+                           half ? "all values" : "not all values");
         vn_import_note(j,
                        "model: %d layers, width %d, %d heads, %lld parameters, sha256 %s",
                        m->config.n_layers, m->config.d_model, m->config.n_heads,

@@ -137,3 +137,7 @@ fp16 on the CPU needs standard | 76 | . $T/embed.sh; some | vn-embed -m m --devi
 provenance names the attention | 0 | . $T/embed.sh; some >t; vn-embed -m m t | grep -aF '"attention":"flash"' >/dev/null && vn-embed -m m --attention standard --no-provenance t | grep -aF '"attention":"standard"' >/dev/null
 unknown options of vn-pool | 2 | vn-pool --model m
 threads: no number | 2 | . $T/embed.sh; some | vn-embed -m m -t 0
+dnabert: pool auto is the mean over all tokens | 0 | mkdir -p d; PATH=$B/tests:$PATH; mkmodel --dnabert d; printf '>a\nACGTNNACGT\n' | vn-pack -q -m d >t; vn-embed -m d --pool auto t | rows | cut -f 3- >auto; vn-embed -m d --pool mean-all t | rows | cut -f 3- | cmp - auto && vn-embed -m d t | vn-pool | rows | cut -f 3- | cmp - auto && ! vn-embed -m d --pool mean t | rows | cut -f 3- | cmp -s - auto
+dnabert: tokens of another tokenizer | 76 | PATH=$B/tests:$PATH; mkmodel --dnabert d; mkmodel --dnabert --seed 2 e; printf '>a\nACGT\n' | vn-pack -m e | vn-embed -m d
+dnabert: tokens of ESM-2 | 76 | PATH=$B/tests:$PATH; mkmodel --dnabert d; printf '>a\nACGT\n' | vn-pack --vocab esm2 | vn-embed -m d
+dnabert: standard attention is ESM-2's | 76 | PATH=$B/tests:$PATH; mkmodel --dnabert d; printf '>a\nACGT\n' | vn-pack -m d | vn-embed -m d --device cpu --attention standard --precision fp16

@@ -158,3 +158,4 @@ hostile parameters-text | 65 | . $T/model.lib; refused parameters-text "module '
 hostile graph | 65 | . $T/model.lib; refused graph "has more than 1024 modules"
 hostile long-name | 65 | . $T/model.lib; refused long-name "has a name of 256 bytes, expected at most 255"
 fuzz | 0 | for v in legacy legacy-state legacy-fair; do python3 -W ignore $T/mktorch.py $v $v.pt || exit 90; done; timeout 300 $B/tests/fuzz_import -m 500 *.pt
+dnabert: info, verify, import | 0 | . $T/model.lib; mkmodel --dnabert m && says 0 'kind: DNABERT-S' vn-model info m && vn-model verify m >/dev/null && vn-model import -q m -o 1 && cmp m/tokenizer.json 1/tokenizer.json && vn-model verify 1 >/dev/null

@@ -80,3 +80,7 @@ records-after-fasta | 76 | . $T/fixture.sh; records 9 >r.vn; printf '>a\nMKT\n' 
 records-of-another-schema | 76 | . $T/fixture.sh; records 9 >r.vn; records 9 skip=nucleotide >s.vn; vn-pack --vocab esm2 r.vn s.vn
 records-cut | 65 | . $T/fixture.sh; records 50 | head -c -9 | vn-pack --vocab esm2
 records-verbose | 0 | . $T/fixture.sh; make_rows 50 >r; $B/tests/mkrecords <r | vn-pack -v --vocab esm2 2>e >/dev/null; n=$(grep -c 'no open' r); [ $n -gt 0 ] && grep -q " $n without a sequence;" e
+dnabert: tokens of a model of nucleotides | 0 | $B/tests/mkmodel --dnabert m; printf '>a\nACGTNacgt\n>b\n\n' | vn-pack -m m 2>err >x && grep -q 'sent as \[UNK\]: 5' err && vn-view --header x | grep -q '"vocabulary":"dnabert-s","tokenizer":"[0-9a-f]\{64\}"' && $B/tests/tokens x | grep -c . | grep -qx 2
+dnabert: no tokenizer.json | 66 | $B/tests/mkmodel --dnabert m; rm m/tokenizer.json; vn-pack -m m </dev/null
+dnabert: a damaged tokenizer.json | 65 | $B/tests/mkmodel --dnabert m; truncate -s -9 m/tokenizer.json; vn-pack -m m </dev/null
+dnabert: truncated to letters | 0 | $B/tests/mkmodel --dnabert m; printf '>a\nACGTACGTACGT\n' | vn-pack -q --no-provenance -m m --max-length 5 --long truncate | $B/tests/tokens | cut -f 5 >x; printf '>a\nACGTA\n' | vn-pack -q --no-provenance -m m | $B/tests/tokens | cut -f 5 | cmp - x
