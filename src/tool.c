@@ -105,6 +105,10 @@ static void install_signals(void) {
     signal(SIGXFSZ, SIG_IGN);
 }
 
+static int exit_status(const struct vn_tool *t, int rc) {
+    return rc == VN_EFAIL && t->failure ? t->failure : -rc;
+}
+
 static void print_help(const struct vn_tool *t, poptContext con) {
     printf("usage: %s %s\n%s\n", t->name, t->usage, t->summary);
     fflush(stdout);
@@ -113,7 +117,7 @@ static void print_help(const struct vn_tool *t, poptContext con) {
     size_t size = 0;
     FILE *mem = open_memstream(&text, &size);
     if (!mem)
-        exit(-VN_EFAIL);
+        exit(exit_status(t, VN_EFAIL));
     poptPrintHelp(con, mem, 0);
     fclose(mem);
     const char *options = strchr(text, '\n');
@@ -166,7 +170,7 @@ void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *
     int rc;
     if (!con) {
         vn_tool_error(t, "cannot allocate memory for the options");
-        exit(-VN_EFAIL);
+        exit(exit_status(t, VN_EFAIL));
     }
     while ((rc = poptGetNextOpt(con)) >= 0) {
         if (rc == OPT_HELP)
@@ -326,5 +330,5 @@ int vn_tool_finish(struct vn_tool *t, int rc, const struct vn_error *err) {
     } else if (rc < 0 && rc != VN_EPIPE) {
         vn_tool_error(t, "%s", err && err->msg[0] ? err->msg : "failed");
     }
-    return rc < 0 ? -rc : 0;
+    return rc < 0 ? exit_status(t, rc) : 0;
 }

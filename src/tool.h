@@ -33,6 +33,7 @@ struct vn_tool {
     const char *notes;   /* more lines for --help, or NULL */
     int max_files;       /* positional arguments accepted; -1 for any number */
     bool has_output;     /* offers -o and --force */
+    int failure;         /* exit status for VN_EFAIL where 1 says something else; 0: 1 */
 
     /* set by vn_tool_begin */
     const char **files;  /* positional arguments, NULL-terminated; {NULL} when none */

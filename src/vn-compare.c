@@ -125,10 +125,11 @@ static int report(struct comparison *c, struct vn_error *err) {
     return rc;
 }
 
-static void summary(const struct comparison *c, uint64_t records, uint64_t different) {
+static void summary(const struct comparison *c, uint64_t *different) {
+    const uint64_t records = vn_compare_records(c->result, different);
     const double seconds = vn_tool_seconds(c->tool);
     vn_tool_note(c->tool, "%llu records, %llu different; %.2f s, %.0f records/s, peak %.0f MiB",
-                 (unsigned long long)records, (unsigned long long)different, seconds,
+                 (unsigned long long)records, (unsigned long long)*different, seconds,
                  (double)records / seconds, vn_tool_peak_mib());
 }
 
@@ -146,7 +147,7 @@ static int compare(struct comparison *c, uint64_t *different, struct vn_error *e
     if (rc == VN_OK)
         rc = report(c, err);
     if (rc == VN_OK)
-        summary(c, vn_compare_records(c->result, different), *different);
+        summary(c, different);
     vn_sink_abort(c->sink);
     vn_compare_free(c->result);
     vn_truth_free(c->truth);
@@ -165,7 +166,8 @@ int main(int argc, char **argv) {
                    "truth.",
         .notes = notes,
         .max_files = -1,
-        .has_output = true};
+        .has_output = true,
+        .failure = 2}; /* 1: they differ */
     struct comparison c = {.tool = &tool, .compare = {.positive = "virus"}};
     const char *format = "text", *tolerance = "1e-4", *show = "10", *max_waiting = "64Ki",
                *buffer = "64Mi";
@@ -195,8 +197,6 @@ int main(int argc, char **argv) {
     c.compare.show = vn_tool_int(&tool, "show", show, 0, INT32_MAX);
     c.calls.max_waiting = vn_tool_int(&tool, "max-waiting", max_waiting, 1, INT32_MAX);
     c.memory = vn_tool_int(&tool, "buffer", buffer, 1, (int64_t)1 << 40);
-    int status = vn_tool_finish(&tool, compare(&c, &different, &err), &err);
-    if (status == -VN_EFAIL) /* which would say that they differ */
-        status = -VN_EUSAGE;
+    const int status = vn_tool_finish(&tool, compare(&c, &different, &err), &err);
     return status ? status : different > 0;
 }

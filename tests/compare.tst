@@ -61,7 +61,7 @@ ids of tables are those of streams | 0 | . $T/fixture.sh; printf '>a\\b|c\nMKV\n
 output to a file | 1 | . $T/compare.sh; one 1 >a; one 0 >b; vn-compare -o r a b >o; rc=$?; [ ! -s o ] && fact same no && exit $rc
 nothing is left of a failure | 0 | . $T/compare.sh; one 1 >a; head -c -1 a >b; vn-compare -o r a b 2>e; [ $? = 65 ] && [ "$(echo *)" = 'a b e' ]
 silence | 0 | . $T/compare.sh; one 1 >a; vn-compare a a 2>e >r && [ ! -s e ]
-verbose | 0 | . $T/compare.sh; calls 30 >a; vn-compare -v a a 2>e >r; grep -Eq '^vn-compare: 30 records, 0 different; .* s, [0-9]+ records/s, peak [0-9]+ MiB$' e && [ $(wc -l <e) = 1 ]
+verbose | 0 | . $T/compare.sh; calls 30 >a; change a 3 3 x >b; vn-compare -v a b 2>e >r; grep -Eq '^vn-compare: 30 records, 1 different; .* s, [0-9]+ records/s, peak [0-9]+ MiB$' e && [ $(wc -l <e) = 1 ]
 
 # ---- what cannot be compared
 vectors and calls | 76 | . $T/fixture.sh; . $T/compare.sh; vectors >a; calls 3 >b; vn-compare a b 2>e; rc=$?; grep -q "'a' holds vectors, 'b' calls" e && exit $rc

@@ -12,6 +12,7 @@ if ldd "$T/../bin/vn-pack" | grep -q libasan; then
     exit 0
 fi
 make_fixture 12 || exit 1
+(head -n 1 calls.tsv && tail -n +2 calls.tsv | sort -r) >reversed.tsv
 fault=$B/tests/fault.so
 
 programs() {
@@ -28,6 +29,8 @@ join|vn-join vectors2.vn -|vectors.vn
 classify|vn-classify -m head|vectors.vn
 classify stream|vn-classify -m head --format stream|vectors.vn
 classify by source|vn-classify --by source|frames.vn
+compare|vn-compare scores.vn -|scores.vn
+compare table|vn-compare --truth calls.tsv calls.tsv -|reversed.tsv
 view tsv|vn-view --to tsv|scores.vn
 view json|vn-view --to json|scores.vn
 view npy|vn-view --to npy|vectors.vn
@@ -130,13 +133,14 @@ rare() { # name, input, command
 while IFS='|' read -r name command input <&3; do
     # shellcheck disable=SC2086
     {
+        case $name in compare*) other=2 ;; *) other=1 ;; esac # 1: the two differ
         rare "$name" "$input" $command
-        torture "$name" alloc stdout 1,65,66,76 "$input" $command
-        torture "$name" read stdout 1,66 "$input" $command
+        torture "$name" alloc stdout $other,65,66,76 "$input" $command
+        torture "$name" read stdout $other,66 "$input" $command
         torture "$name" write stdout 74 "$input" $command
         case $name in view\ check | view\ stats) continue ;; esac
-        torture "$name" open file 1,66,74 "$input" $command
-        torture "$name" close file 1,66,74 "$input" $command
+        torture "$name" open file $other,66,74 "$input" $command
+        torture "$name" close file $other,66,74 "$input" $command
         torture "$name" rename file 74 "$input" $command
     }
 done 3< <(programs)

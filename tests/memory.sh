@@ -77,4 +77,26 @@ joined() { # copies: KiB
 a=$(joined 20) b=$(joined 200)
 [ -n "$a" ] && [ -n "$b" ] && [ $((b - a)) -lt 640 ]
 say $? "join: $a KiB, tenfold input $b KiB"
+# vn-compare keeps numbers of every record, and nothing else: what it is said to need
+compared() { # suffix: KiB
+    rm -f rss
+    "$B/tests/child" --rss rss -- vn-compare "vectors.$1" "vectors.$1" >/dev/null 2>err && cat rss
+}
+a=$(compared 20) b=$(compared 200) rows=$((180 * 100))
+[ -n "$a" ] && [ -n "$b" ] && [ $(((b - a) * 1024)) -lt $((640 * 1024 + 20 * rows)) ]
+say $? "compare: $a KiB, tenfold input $b KiB"
+table() { # rows
+    awk -v n="$1" 'BEGIN {
+        print "id\tlabel\tscore_others\tscore_virus"
+        for (i = 0; i < n; i++) print "read" i "\tvirus\t0." i "\t0." i
+    }'
+}
+table 20000 >small.tsv
+table 200000 >large.tsv
+for n in small large; do
+    "$B/tests/child" --rss $n.rss -- vn-compare $n.tsv $n.tsv >/dev/null 2>err
+done
+a=$(cat small.rss) b=$(cat large.rss)
+[ -n "$a" ] && [ -n "$b" ] && [ $(((b - a) * 1024)) -lt $((100 * 180000)) ]
+say $? "compare: a table of 20000 rows $a KiB, of 200000 $b KiB"
 exit $((failures > 0))

@@ -22,6 +22,7 @@ done
 exec vn-join vectors2.vn "$file" "${args[@]}"
 END
 chmod +x join
+sed 's/vn-join vectors2.vn/vn-compare scores.vn/' join >compare && chmod +x compare
 
 # NAME | the program's arguments for reading standard input | its input
 programs() {
@@ -38,6 +39,7 @@ join|./join|vectors.vn
 classify|vn-classify -m head|vectors.vn
 classify stream|vn-classify -m head --format stream|vectors.vn
 classify by source|vn-classify --by source|frames.vn
+compare|./compare|scores.vn
 view tsv|vn-view --to tsv|scores.vn
 view json|vn-view --to json|scores.vn
 view npy|vn-view --to npy|vectors.vn

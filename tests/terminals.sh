@@ -45,11 +45,12 @@ END
 on out 0 '' 'classify: a table on the terminal' $classify vectors.vn
 grep -q read19 out.txt
 say $? 'classify: the whole table'
+on out 0 '' 'compare: a report on the terminal' vn-compare vectors.vn vectors.vn
 on out 0 '' 'orf: FASTA on the terminal' vn-orf --to protein dna.fa
 on out 0 '' 'view: text on the terminal' vn-view vectors.vn
 on out 0 '' 'view: a check on the terminal' vn-view --check vectors.vn
 
-for command in 'vn-orf -o x' 'vn-pack -m model -o x' "$embed -o x" 'vn-pool -o x' 'vn-join vectors.vn - -o x' "$classify" vn-view \
+for command in 'vn-orf -o x' 'vn-pack -m model -o x' "$embed -o x" 'vn-pool -o x' 'vn-join vectors.vn - -o x' 'vn-compare calls.tsv -' "$classify" vn-view \
     'vn-view --check'; do
     # shellcheck disable=SC2086
     on in 2 'standard input is a terminal' "$command: terminal on stdin" $command
