@@ -35,8 +35,4 @@ int vn_export_safetensors(const struct vn_schema *s, struct vn_sink *sink,
 int vn_export_arrow(const struct vn_schema *s, struct vn_sink *sink, struct vn_export **out,
                     struct vn_error *err) VN_NODISCARD;
 
-/* Appends a text as a JSON string, quotes included; it must be UTF-8. */
-int vn_json_text(struct vn_buf *out, const char *p, size_t n, struct vn_error *err)
-    VN_NODISCARD;
-
 #endif

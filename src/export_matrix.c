@@ -8,6 +8,7 @@
 
 #include "export.h"
 #include "num.h"
+#include "text.h"
 
 #define SPOOL_BUFFER ((size_t)256 << 10)
 

@@ -28,20 +28,6 @@ static void put_text(struct text_export *x, const char *s) {
     put(x, s, strlen(s));
 }
 
-int vn_json_text(struct vn_buf *out, const char *p, size_t n, struct vn_error *err) {
-    int rc = vn_buf_append(out, "\"", 1, err);
-    for (size_t i = 0; i < n && rc == VN_OK; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c == '"' || c == '\\')
-            rc = vn_buf_printf(out, err, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            rc = vn_buf_printf(out, err, "\\u%04x", c);
-        else
-            rc = vn_buf_append(out, &p[i], 1, err);
-    }
-    return rc == VN_OK ? vn_buf_append(out, "\"", 1, err) : rc;
-}
-
 static void put_escaped(struct text_export *x, const char *p, size_t n, bool in_list) {
     static const char escaped[] = "\t\n\r\\,;", letters[] = "tnr\\,;";
     for (size_t i = 0; i < n; i++) {

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "export.h"
 #include "text.h"
 
 /* ---- pieces ---------------------------------------------------------------------- */

@@ -167,7 +167,7 @@ static int load(struct vn_head *h, struct vn_error *err) {
     struct vn_buf path = {0};
     struct vn_tensors *t = NULL;
     json_t *config = NULL;
-    int rc = vn_buf_printf(&path, err, "%s/config.json%c", h->dir, 0);
+    int rc = vn_buf_printf(&path, err, "%s/config.json", h->dir);
     if (rc == VN_OK)
         rc = vn_json_load((const char *)path.data, MAX_CONFIG, &config, err);
     h->config = config;

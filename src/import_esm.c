@@ -164,7 +164,7 @@ static int read_text(const char *dir, const char *name, bool may_miss, char **ou
                      struct vn_error *err) {
     struct vn_buf path = {0}, text = {0};
     *out = NULL;
-    int rc = vn_buf_printf(&path, err, "%s/%s%c", dir, name, 0);
+    int rc = vn_buf_printf(&path, err, "%s/%s", dir, name);
     if (rc != VN_OK || (may_miss && access((const char *)path.data, F_OK) != 0))
         goto out;
     rc = vn_read_file((const char *)path.data, MAX_TEXT, &text, err);
@@ -205,7 +205,7 @@ static int add_bin(struct vn_import_job *j, const char *dir, const char *name,
                    const json_t *map, struct vn_error *err) {
     struct vn_buf path = {0};
     struct vn_ptfile *f;
-    int rc = vn_buf_printf(&path, err, "%s/%s%c", dir, name, 0);
+    int rc = vn_buf_printf(&path, err, "%s/%s", dir, name);
     if (rc == VN_OK)
         rc = vn_import_file(j, (const char *)path.data, &f, err);
     if (rc == VN_OK)
@@ -269,7 +269,7 @@ int vn_import_huggingface(struct vn_import_job *j, const char *dir,
         rc = read_text(dir, "tokenizer.json", true, &j->tokenizer, err);
     for (size_t i = 0; rc == VN_OK && !found && i < 4; i++) {
         path.len = 0;
-        rc = vn_buf_printf(&path, err, "%s/%s%c", dir, names[i], 0);
+        rc = vn_buf_printf(&path, err, "%s/%s", dir, names[i]);
         if (rc == VN_OK && access((const char *)path.data, F_OK) == 0)
             found = names[i];
     }

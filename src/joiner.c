@@ -171,7 +171,7 @@ int vn_joiner_schema(struct vn_joiner *j, const char *members, const struct vn_s
             rc = vn_buf_printf(&text, err, "%s%d", n++ ? "," : "", (int)s->width);
     }
     if (rc == VN_OK)
-        rc = vn_buf_append(&text, "]", 2, err);
+        rc = vn_buf_puts(&text, "]", err);
     if (rc == VN_OK)
         rc = vn_schema_add_program(&j->schema, (const char *)text.data, err);
     vn_buf_release(&text);

@@ -57,7 +57,13 @@ int vn_buf_zeros(struct vn_buf *b, size_t n, struct vn_error *err) {
 }
 
 int vn_buf_puts(struct vn_buf *b, const char *s, struct vn_error *err) {
-    return vn_buf_append(b, s, strlen(s), err);
+    const size_t n = strlen(s);
+    int rc = vn_buf_reserve(b, b->len + n + 1, err);
+    if (rc == VN_OK) {
+        memcpy(b->data + b->len, s, n + 1);
+        b->len += n;
+    }
+    return rc;
 }
 
 int vn_buf_printf(struct vn_buf *b, struct vn_error *err, const char *fmt, ...) {

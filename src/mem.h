@@ -25,6 +25,9 @@ int vn_buf_resize(struct vn_buf *b, size_t len, struct vn_error *err) VN_NODISCA
 int vn_buf_append(struct vn_buf *b, const void *p, size_t n, struct vn_error *err)
     VN_NODISCARD;
 int vn_buf_zeros(struct vn_buf *b, size_t n, struct vn_error *err) VN_NODISCARD;
+
+/* Append text, and behind it a 0 that does not count: `data` is a C string afterwards, of
+ * what was put this way since the buffer was empty. */
 int vn_buf_puts(struct vn_buf *b, const char *s, struct vn_error *err) VN_NODISCARD;
 int vn_buf_printf(struct vn_buf *b, struct vn_error *err, const char *fmt, ...)
     VN_NODISCARD VN_PRINTF(3, 4);

@@ -85,7 +85,7 @@ static int read_config(const json_t *o, struct vn_model_config *c, struct vn_err
 static int load_config(struct vn_model *m, struct vn_error *err) {
     struct vn_buf path = {0};
     json_t *o = NULL;
-    int rc = vn_buf_printf(&path, err, "%s/config.json%c", m->dir, 0);
+    int rc = vn_buf_printf(&path, err, "%s/config.json", m->dir);
     if (rc == VN_OK)
         rc = vn_json_load((const char *)path.data, MAX_CONFIG, &o, err);
     if (rc == VN_OK && (rc = read_config(o, &m->config, err)) != VN_OK)

@@ -36,7 +36,7 @@ int vn_model_dnabert_config(const json_t *o, struct vn_model_config *c,
 int vn_model_dnabert_vocabulary(struct vn_model *m, struct vn_error *err) {
     struct vn_buf path = {0};
     struct vn_bpe *bpe;
-    int rc = vn_buf_printf(&path, err, "%s/tokenizer.json%c", m->dir, 0);
+    int rc = vn_buf_printf(&path, err, "%s/tokenizer.json", m->dir);
     const char *name = (const char *)path.data;
     if (rc != VN_OK || access(name, F_OK) != 0)
         goto out;

@@ -53,7 +53,7 @@ int vn_model_esm2_config(const json_t *o, struct vn_model_config *c, struct vn_e
  */
 int vn_model_esm2_vocabulary(struct vn_model *m, struct vn_error *err) {
     struct vn_buf path = {0}, wanted = {0}, text = {0};
-    int rc = vn_buf_printf(&path, err, "%s/vocab.txt%c", m->dir, 0);
+    int rc = vn_buf_printf(&path, err, "%s/vocab.txt", m->dir);
     const char *name = (const char *)path.data;
     if (rc != VN_OK || access(name, F_OK) != 0)
         goto out;

@@ -221,7 +221,7 @@ static int place_in_zip(struct vn_ptfile *f, const char *prefix, int n_prefix,
         uint64_t size = 0;
         size_t wanted;
         name.len = 0;
-        rc = vn_buf_printf(&name, err, "data/%s%c", s->key, 0);
+        rc = vn_buf_printf(&name, err, "data/%s", s->key);
         int64_t at = rc == VN_OK ? locate(f, prefix, n_prefix, (char *)name.data) : -1;
         if (rc == VN_OK && at < 0)
             rc = vn_fail(err, VN_EDATA, "storage '%.100s' is missing", s->key);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 #define PROGRAM_KEY "vn.pg."
 #define MAX_PROGRAMS 1000 /* numbers from there on are other metadata */
 
@@ -297,6 +299,15 @@ static const char *program_entry(const struct vn_schema *s, int n) {
     return vn_schema_meta(s, key);
 }
 
+int vn_member_text(struct vn_buf *members, const char *name, const char *value,
+                   struct vn_error *err) {
+    const size_t n = strlen(value);
+    if (!vn_utf8_valid(value, n))
+        return vn_fail(err, VN_EDATA, "the %s '%s' is not UTF-8", name, value);
+    int rc = vn_buf_printf(members, err, ",\"%s\":", name);
+    return rc == VN_OK ? vn_json_text(members, value, n, err) : rc;
+}
+
 int vn_schema_add_program(struct vn_schema *s, const char *members, struct vn_error *err) {
     char key[32];
     struct vn_buf text = {0};
@@ -305,8 +316,6 @@ int vn_schema_add_program(struct vn_schema *s, const char *members, struct vn_er
         return vn_fail(err, VN_EINCOMPAT, "provenance of more than %d programs", MAX_PROGRAMS);
     snprintf(key, sizeof key, PROGRAM_KEY "%d", n);
     int rc = vn_buf_printf(&text, err, "{%s}", members);
-    if (rc == VN_OK)
-        rc = vn_buf_append(&text, "", 1, err);
     if (rc == VN_OK)
         rc = vn_schema_set_meta(s, key, (const char *)text.data, err);
     vn_buf_release(&text);

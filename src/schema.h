@@ -119,8 +119,12 @@ const char *vn_field_type_text(const struct vn_field *f, char *text, size_t size
 
 /* ---- provenance: metadata vn.pg.0, vn.pg.1 ..., one JSON object per program ------ */
 
-/* Appends vn.pg.N = "{" members "}", N one more than the highest so far; members as vn_tool_provenance writes them, more may
- * be joined with a comma. */
+/* Appends ,"name":"value" to the members of an entry. VN_EDATA when value is not UTF-8. */
+int vn_member_text(struct vn_buf *members, const char *name, const char *value,
+                   struct vn_error *err) VN_NODISCARD;
+
+/* Appends vn.pg.N = "{" members "}", N one more than the highest so far. Members are what
+ * vn_tool_provenance writes, and more behind it, each with a comma before it. */
 int vn_schema_add_program(struct vn_schema *s, const char *members, struct vn_error *err)
     VN_NODISCARD;
 

@@ -1,6 +1,5 @@
 #include "scorer.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,21 +71,15 @@ static int find_columns(struct vn_scorer *s, const struct vn_schema *in,
 /* The program's entry in the provenance, and in it the head's name and hash. */
 static int add_provenance(struct vn_scorer *s, const char *program,
                           struct vn_error *err) {
-    if (!s->head)
-        return vn_schema_add_program(&s->schema, program, err);
-    json_t *name = json_string(s->head->name);
-    char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY | JSON_ENSURE_ASCII) : NULL;
-    json_decref(name);
-    if (!quoted)
-        return vn_fail(err, VN_EFAIL, "cannot quote the name of the head '%s'",
-                       s->head->dir);
     struct vn_buf members = {0};
-    int rc = vn_buf_printf(&members, err, "%s,\"head\":%s,\"head_sha256\":\"%s\"%c",
-                           program, quoted, s->head->sha256, 0);
+    int rc = vn_buf_puts(&members, program, err);
+    if (rc == VN_OK && s->head)
+        rc = vn_member_text(&members, "head", s->head->name, err);
+    if (rc == VN_OK && s->head)
+        rc = vn_member_text(&members, "head_sha256", s->head->sha256, err);
     if (rc == VN_OK)
         rc = vn_schema_add_program(&s->schema, (const char *)members.data, err);
     vn_buf_release(&members);
-    free(quoted);
     return rc;
 }
 
@@ -110,7 +103,7 @@ static int add_own_columns(struct vn_scorer *s, const struct vn_schema *in,
         rc = add_new(s, in, "label", VN_UTF8, err);
     for (int i = 0; i < s->n_classes && rc == VN_OK; i++) {
         name.len = 0;
-        rc = vn_buf_printf(&name, err, SCORE "%s%c", s->labels[i], 0);
+        rc = vn_buf_printf(&name, err, SCORE "%s", s->labels[i]);
         if (rc == VN_OK)
             rc = add_new(s, in, (const char *)name.data, VN_FLOAT32, err);
     }

@@ -89,3 +89,17 @@ bool vn_utf8_valid(const void *data, size_t n) {
     }
     return true;
 }
+
+int vn_json_text(struct vn_buf *out, const char *p, size_t n, struct vn_error *err) {
+    int rc = vn_buf_puts(out, "\"", err);
+    for (size_t i = 0; i < n && rc == VN_OK; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if (c == '"' || c == '\\')
+            rc = vn_buf_printf(out, err, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            rc = vn_buf_printf(out, err, "\\u%04x", c);
+        else
+            rc = vn_buf_append(out, &p[i], 1, err);
+    }
+    return rc == VN_OK ? vn_buf_puts(out, "\"", err) : rc;
+}

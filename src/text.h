@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mem.h"
+
 #define VN_NUMBER_TEXT 32 /* bytes that hold any number, with its terminator */
 
 /* The shortest decimal that reads back as the same float (or double): "0.5", "1e-05",
@@ -22,5 +24,9 @@ int vn_utf8_length(const uint8_t *p, size_t n);
 
 /* Well-formed UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool vn_utf8_valid(const void *p, size_t n);
+
+/* Appends a text, which must be UTF-8, as a JSON string, quotes included. */
+int vn_json_text(struct vn_buf *out, const char *p, size_t n, struct vn_error *err)
+    VN_NODISCARD;
 
 #endif

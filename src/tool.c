@@ -284,42 +284,37 @@ double vn_tool_peak_mib(void) {
     return getrusage(RUSAGE_SELF, &u) == 0 ? (double)u.ru_maxrss / 1024 : 0;
 }
 
-static void json_string(FILE *f, const char *s) {
-    fputc('"', f);
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\')
-            fprintf(f, "\\%c", c);
-        else if (c < 0x20 || c >= 0x7f) /* bytes, so that any argument is valid JSON */
-            fprintf(f, "\\u%04x", c);
-        else
-            fputc(c, f);
+/* Bytes above 0x7e one by one, so that any argument is valid JSON. */
+static int put_argument(struct vn_buf *out, const char *s, struct vn_error *err) {
+    int rc = vn_buf_puts(out, "\"", err);
+    for (; *s && rc == VN_OK; s++) {
+        const unsigned char c = (unsigned char)*s;
+        const bool plain = c >= 0x20 && c < 0x7f;
+        rc = vn_buf_printf(out, err, !plain ? "\\u%04x" : c == '"' || c == '\\' ? "\\%c" : "%c",
+                           c);
     }
-    fputc('"', f);
+    return rc == VN_OK ? vn_buf_puts(out, "\"", err) : rc;
 }
 
-char *vn_tool_provenance(const struct vn_tool *t) {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
-    if (!f)
-        return NULL;
-    fprintf(f, "\"program\":\"%s\",\"version\":\"%s\"", t->name, VN_VERSION);
-    if (!t->no_provenance) {
-        fputs(",\"arguments\":[", f);
-        for (int i = 1; i < t->argc; i++) {
-            if (i > 1)
-                fputc(',', f);
-            /* a thousand file names are no use to anybody, and metadata has an end */
-            if (fflush(f) == 0 && n + strlen(t->argv[i]) > MAX_ARGUMENTS) {
-                fprintf(f, "\"... and %d more\"", t->argc - i);
-                break;
-            }
-            json_string(f, t->argv[i]);
+int vn_tool_provenance(const struct vn_tool *t, struct vn_buf *out, struct vn_error *err) {
+    const size_t from = out->len;
+    int rc = vn_buf_printf(out, err, "\"program\":\"%s\",\"version\":\"%s\"", t->name,
+                           VN_VERSION);
+    if (t->no_provenance || rc != VN_OK)
+        return rc;
+    rc = vn_buf_puts(out, ",\"arguments\":[", err);
+    for (int i = 1; i < t->argc && rc == VN_OK; i++) {
+        if (i > 1)
+            rc = vn_buf_puts(out, ",", err);
+        /* a thousand file names are no use to anybody, and metadata has an end */
+        if (rc == VN_OK && out->len - from + strlen(t->argv[i]) > MAX_ARGUMENTS) {
+            rc = vn_buf_printf(out, err, "\"... and %d more\"", t->argc - i);
+            break;
         }
-        fputc(']', f);
+        if (rc == VN_OK)
+            rc = put_argument(out, t->argv[i], err);
     }
-    return fclose(f) == 0 ? text : NULL;
+    return rc == VN_OK ? vn_buf_puts(out, "]", err) : rc;
 }
 
 int vn_tool_finish(struct vn_tool *t, int rc, const struct vn_error *err) {

@@ -24,7 +24,7 @@
 #include <popt.h>
 #include <stdbool.h>
 
-#include "err.h"
+#include "mem.h"
 
 struct vn_tool {
     const char *name;    /* "vn-pack" */
@@ -90,10 +90,11 @@ int vn_tool_refuse_terminal(const struct vn_tool *t, bool binary_in, bool binary
 double vn_tool_seconds(const struct vn_tool *t);
 double vn_tool_peak_mib(void);
 
-/* The provenance entry of this program as JSON members without braces:
- * "program":"vn-x","version":"0.1.0"[,"arguments":[...]]; malloc'ed. The arguments are left
- * out under --no-provenance. */
-char *vn_tool_provenance(const struct vn_tool *t);
+/* Appends the provenance entry of this program as JSON members without braces:
+ * "program":"vn-x","version":"0.1.0"[,"arguments":[...]]. The arguments are left out under
+ * --no-provenance. More members may follow, see vn_schema_add_program. */
+int vn_tool_provenance(const struct vn_tool *t, struct vn_buf *out, struct vn_error *err)
+    VN_NODISCARD;
 
 /* Reports rc < 0 with err's message, flushes and checks stdout, returns the exit status:
  * 0, or -rc. VN_EPIPE ends quietly. rc >= 0 is success. */

@@ -46,7 +46,7 @@ int vn_numpy_float(char text[32], float v) {
 static int open_sink(const struct virnucpro *x, const char *name, struct vn_sink **out,
                      struct vn_error *err) {
     struct vn_buf path = {0};
-    int rc = vn_buf_printf(&path, err, "%s/%s%c", x->dir, name, 0);
+    int rc = vn_buf_printf(&path, err, "%s/%s", x->dir, name);
     if (rc == VN_OK)
         rc = vn_sink_open((const char *)path.data, out, err);
     vn_buf_release(&path);

@@ -63,12 +63,12 @@ static int open_input(struct classify *c, struct vn_error *err) {
 }
 
 static int start_scoring(struct classify *c, struct vn_error *err) {
-    char *program = vn_tool_provenance(c->tool);
-    if (!program)
-        return vn_fail(err, VN_EFAIL, "cannot allocate provenance");
-    int rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader),
-                            c->threshold, c->tool->threads, program, err);
-    free(program);
+    struct vn_buf members = {0};
+    int rc = vn_tool_provenance(c->tool, &members, err);
+    if (rc == VN_OK)
+        rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader), c->threshold,
+                            c->tool->threads, (const char *)members.data, err);
+    vn_buf_release(&members);
     if (rc == VN_OK && c->by != BY_FRAME) {
         const struct vn_consensus_options o = {c->by == BY_SOURCE, c->threshold};
         rc = vn_consensus_new(&c->scorer.schema, &o, &c->consensus, err);
@@ -175,7 +175,7 @@ static int list(struct vn_buf *b, const struct vn_tally *t, int n) {
         if (t[i].rows)
             rc = vn_buf_printf(b, NULL, "%s%s %llu", b->len ? ", " : "", t[i].text,
                                (unsigned long long)t[i].rows);
-    return rc == VN_OK ? vn_buf_append(b, "", 1, NULL) : rc;
+    return rc == VN_OK && !b->len ? vn_buf_puts(b, "", NULL) : rc;
 }
 
 static void summary(const struct classify *c) {

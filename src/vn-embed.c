@@ -1,5 +1,4 @@
 /* vn-embed - tokens in, the model's hidden states out: token by token, or pooled. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,34 +190,29 @@ static int open_input(struct embed *e, struct vn_source *source, struct vn_error
 
 /* What this program adds to the provenance, behind what every program says. */
 static int add_provenance(struct embed *e, struct vn_error *err) {
-    int rc = VN_EFAIL;
     const double began = vn_tool_seconds(e->tool);
     const char *sha256 = vn_model_sha256(e->model, false, err);
     if (!sha256)
         return err->status;
     e->hashing = vn_tool_seconds(e->tool) - began;
-    char *mine = vn_tool_provenance(e->tool), *text = NULL;
-    json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:s}", "model", e->model->name, "sha256",
-                          sha256, "layer", e->eo.layer, "precision", e->precision,
-                          "attention", attention_words[e->attention]);
-    struct vn_buf all = {0};
-    if (o && e->eo.pool != VN_POOL_NONE)
-        json_object_set_new(o, "pool", json_string(vn_pool_name(e->eo.pool)));
-    if (o && !e->tool->no_provenance)
-        json_object_set_new(o, "device", json_string((const char *)e->device.data));
-    if (o)
-        text = json_dumps(o, JSON_COMPACT);
-    if (!mine || !text)
-        rc = vn_fail(err, VN_EFAIL, "cannot describe model '%s': no memory, or no UTF-8",
-                     e->model->name);
-    else
-        rc = vn_buf_printf(&all, err, "%s,%.*s", mine, (int)strlen(text) - 2, text + 1);
+    struct vn_buf members = {0};
+    int rc = vn_tool_provenance(e->tool, &members, err);
     if (rc == VN_OK)
-        rc = vn_schema_add_program(&e->schema, (const char *)all.data, err);
-    vn_buf_release(&all);
-    json_decref(o);
-    free(text);
-    free(mine);
+        rc = vn_member_text(&members, "model", e->model->name, err);
+    if (rc == VN_OK)
+        rc = vn_buf_printf(&members, err, ",\"sha256\":\"%s\",\"layer\":%d", sha256,
+                           e->eo.layer);
+    if (rc == VN_OK)
+        rc = vn_member_text(&members, "precision", e->precision, err);
+    if (rc == VN_OK)
+        rc = vn_member_text(&members, "attention", attention_words[e->attention], err);
+    if (rc == VN_OK && e->eo.pool != VN_POOL_NONE)
+        rc = vn_member_text(&members, "pool", vn_pool_name(e->eo.pool), err);
+    if (rc == VN_OK && !e->tool->no_provenance)
+        rc = vn_member_text(&members, "device", (const char *)e->device.data, err);
+    if (rc == VN_OK)
+        rc = vn_schema_add_program(&e->schema, (const char *)members.data, err);
+    vn_buf_release(&members);
     return rc;
 }
 
@@ -239,8 +233,6 @@ static int open_output(struct embed *e, struct vn_error *err) {
 static int report_profile(const struct embed *e, int device, struct vn_error *err) {
     struct vn_buf text = {0};
     int rc = vn_profile_text(e->backends[device], &text, err);
-    if (rc == VN_OK)
-        rc = vn_buf_append(&text, "", 1, err);
     char *rest = (char *)text.data;
     if (rc == VN_OK && e->n_devices > 1)
         vn_tool_error(e->tool, "%s:", e->backends[device]->device);

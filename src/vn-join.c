@@ -69,10 +69,11 @@ static int open_output(struct join *j, struct vn_error *err) {
     int rc = vn_joiner_new(schemas, names, j->n, j->max_waiting, &j->joiner, err);
     if (rc != VN_OK)
         return rc;
-    char *program = vn_tool_provenance(j->tool);
-    rc = program ? vn_joiner_schema(j->joiner, program, &out, err)
-                 : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
-    free(program);
+    struct vn_buf members = {0};
+    rc = vn_tool_provenance(j->tool, &members, err);
+    if (rc == VN_OK)
+        rc = vn_joiner_schema(j->joiner, (const char *)members.data, &out, err);
+    vn_buf_release(&members);
     if (rc == VN_OK)
         rc = vn_sink_open(j->tool->output, &sink, err);
     return rc == VN_OK ? vn_writer_open(sink, out, &j->writer, err) : rc;

@@ -74,22 +74,18 @@ static void check_options(struct orf *o, const char *chunk, const char *to,
 /* ---- the start ------------------------------------------------------------------- */
 
 static int make_schema(struct orf *o, struct vn_error *err) {
-    struct vn_buf text = {0};
-    char *members = vn_tool_provenance(&o->tool);
-    int rc = members ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
+    struct vn_buf members = {0};
+    int rc = vn_tool_provenance(&o->tool, &members, err);
     vn_schema_init(&o->schema, VN_KIND_RECORDS);
     for (int i = 0; rc == VN_OK && i < N_COLUMNS; i++)
         rc = vn_schema_add_flat(&o->schema, columns[i].name, columns[i].type, err);
     if (rc == VN_OK)
-        rc = vn_buf_printf(&text, err,
-                           "%s,\"chunk\":%" PRId64 ",\"code\":%d,\"min_aa\":%" PRId64,
-                           members, o->chunk, o->code, o->min_aa);
+        rc = vn_buf_printf(&members, err,
+                           ",\"chunk\":%" PRId64 ",\"code\":%d,\"min_aa\":%" PRId64, o->chunk,
+                           o->code, o->min_aa);
     if (rc == VN_OK)
-        rc = vn_buf_append(&text, "", 1, err);
-    if (rc == VN_OK)
-        rc = vn_schema_add_program(&o->schema, (const char *)text.data, err);
-    vn_buf_release(&text);
-    free(members);
+        rc = vn_schema_add_program(&o->schema, (const char *)members.data, err);
+    vn_buf_release(&members);
     return rc;
 }
 

@@ -5,7 +5,6 @@
 
 #include "bpe_json.h"
 #include "fastx.h"
-#include "json.h"
 #include "model.h"
 #include "packer.h"
 #include "packrows.h"
@@ -33,6 +32,7 @@ static const char notes[] =
     "is carried along; a row whose status is a reason has no tokens and keeps it.";
 
 enum long_mode { KEEP, TRUNCATE, REFUSE };
+static const char *const long_modes[] = {"keep", "truncate", "refuse", NULL};
 
 struct pack {
     struct vn_tool tool;
@@ -60,7 +60,6 @@ struct pack {
 static void check_options(struct pack *p, const char *max_tokens, const char *window,
                           const char *max_length, const char *long_mode) {
     static const char *const vocabs[] = {"esm2", NULL};
-    static const char *const modes[] = {"keep", "truncate", "refuse", NULL};
     const struct vn_tool *t = &p->tool;
     if (!p->model == !p->vocab)
         vn_tool_usage(t, p->model
@@ -71,7 +70,7 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
     p->max_tokens = vn_tool_int(t, "max-tokens", max_tokens, 1, 1 << 27);
     p->window = vn_tool_int(t, "window", window, 1, MAX_WINDOW);
     p->max_length = vn_tool_int(t, "max-length", max_length, 0, MAX_RECORD_TOKENS - 2);
-    p->long_mode = (enum long_mode)vn_tool_choice(t, "long", long_mode, modes);
+    p->long_mode = (enum long_mode)vn_tool_choice(t, "long", long_mode, long_modes);
     if (p->long_mode != KEEP && !p->max_length)
         vn_tool_usage(t, "--long %s needs --max-length", long_mode);
 }
@@ -80,7 +79,7 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
 static int load_tokenizer(struct pack *p, struct vn_error *err) {
     struct vn_buf path = {0};
     char *dir = vn_model_find(p->model, "config.json", err);
-    int rc = dir ? vn_buf_printf(&path, err, "%s/tokenizer.json%c", dir, 0) : VN_ENOINPUT;
+    int rc = dir ? vn_buf_printf(&path, err, "%s/tokenizer.json", dir) : VN_ENOINPUT;
     if (rc == VN_OK)
         rc = vn_bpe_load((const char *)path.data, &p->bpe, p->tokenizer, err);
     vn_buf_release(&path);
@@ -104,33 +103,20 @@ static int check_model(struct pack *p, struct vn_error *err) {
 /* Our entry in the provenance: what the tokens are, and for which model. */
 static int add_program(const struct pack *p, struct vn_schema *schema,
                        struct vn_error *err) {
-    static const char *const modes[] = {"keep", "truncate", "refuse"};
-    struct vn_buf text = {0};
-    char *members = vn_tool_provenance(&p->tool);
-    int rc = members ? vn_buf_puts(&text, members, err)
-                     : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
+    struct vn_buf members = {0};
+    int rc = vn_tool_provenance(&p->tool, &members, err);
     if (rc == VN_OK)
-        rc = vn_buf_printf(&text, err, ",\"vocabulary\":\"%s\"", p->vocabulary);
+        rc = vn_member_text(&members, "vocabulary", p->vocabulary, err);
     if (rc == VN_OK && p->bpe)
-        rc = vn_buf_printf(&text, err, ",\"tokenizer\":\"%s\"", p->tokenizer);
+        rc = vn_member_text(&members, "tokenizer", p->tokenizer, err);
     if (rc == VN_OK && p->max_length)
-        rc = vn_buf_printf(&text, err, ",\"max_length\":%" PRId64 ",\"long\":\"%s\"",
-                           p->max_length, modes[p->long_mode]);
-    if (rc == VN_OK && p->model_name) {
-        json_t *name = json_string(p->model_name);
-        char *quoted = json_dumps(name, JSON_ENCODE_ANY);
-        rc = quoted ? vn_buf_printf(&text, err, ",\"tokens_for\":%s", quoted)
-                    : vn_fail(err, VN_EDATA, "the model's name '%s' is not UTF-8",
-                              p->model_name);
-        free(quoted);
-        json_decref(name);
-    }
+        rc = vn_buf_printf(&members, err, ",\"max_length\":%" PRId64 ",\"long\":\"%s\"",
+                           p->max_length, long_modes[p->long_mode]);
+    if (rc == VN_OK && p->model_name)
+        rc = vn_member_text(&members, "tokens_for", p->model_name, err);
     if (rc == VN_OK)
-        rc = vn_buf_append(&text, "", 1, err);
-    if (rc == VN_OK)
-        rc = vn_schema_add_program(schema, (const char *)text.data, err);
-    vn_buf_release(&text);
-    free(members);
+        rc = vn_schema_add_program(schema, (const char *)members.data, err);
+    vn_buf_release(&members);
     return rc;
 }
 

@@ -51,14 +51,12 @@ static int choose_rule(struct pool *p, struct vn_error *err) {
 
 static int add_provenance(struct pool *p, struct vn_error *err) {
     struct vn_buf members = {0};
-    char *mine = vn_tool_provenance(p->tool);
-    int rc = mine ? vn_buf_printf(&members, err, "%s,\"pool\":\"%s\"", mine,
-                                  vn_pool_name(p->rule))
-                  : vn_fail(err, VN_EFAIL, "cannot allocate the provenance");
+    int rc = vn_tool_provenance(p->tool, &members, err);
+    if (rc == VN_OK)
+        rc = vn_member_text(&members, "pool", vn_pool_name(p->rule), err);
     if (rc == VN_OK)
         rc = vn_schema_add_program(&p->schema, (const char *)members.data, err);
     vn_buf_release(&members);
-    free(mine);
     return rc;
 }
 
