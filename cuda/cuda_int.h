@@ -15,7 +15,7 @@
 #define VN_CUDA_MIN_SM 80          /* mma m16n8k16, cp.async, bf16 */
 #define VN_CUDA_MIN_SM_STANDARD 75 /* the oldest that CUDA 13 knows */
 
-struct vn_lt; /* cuBLASLt as loaded at run time, and the algorithms chosen: gemm.cu */
+struct vn_lt; /* cuBLASLt as loaded at run time, and the algorithms chosen: lt.cu */
 struct vn_staging; /* host memory on its way: cuda.cu */
 struct vn_load;    /* weights on their way: load.cu */
 
@@ -107,7 +107,7 @@ void vn_hgemm_free(struct vn_hgemm *h);
 int vn_hgemm_run(struct vn_cuda *c, struct vn_hgemm *h, const void *x, void *y, int64_t rows,
                  struct vn_error *err);
 
-/* gemm.cu: begins to load cuBLASLt, which is large, beside whatever comes next. */
+/* lt.cu: begins to load cuBLASLt, which is large, beside whatever comes next. */
 int vn_lt_begin(struct vn_cuda *c, struct vn_error *err);
 
 /* Waits for that (VN_EFAIL when it is not there: a GPU is) and starts it; `key` is what
@@ -115,6 +115,17 @@ int vn_lt_begin(struct vn_cuda *c, struct vn_error *err);
 int vn_lt_open(struct vn_cuda *c, const char *key, struct vn_error *err);
 void vn_lt_close(struct vn_cuda *c);
 size_t vn_lt_version(const struct vn_lt *lt);
+
+/* A product y = x W' + b, or y += it, with both sides multiples of 8: weight [n_out, n_in]
+ * act type, bias [n_out] of y's type, which stay the caller's. May wait for the weights.
+ * NULL is legal to free. */
+struct vn_lt_product;
+int vn_lt_new(struct vn_cuda *c, int64_t n_out, int64_t n_in, bool residual,
+              const void *weight, const void *bias, struct vn_arrival *arrival,
+              struct vn_lt_product **out, struct vn_error *err);
+void vn_lt_free(struct vn_cuda *c, struct vn_lt_product *m);
+int vn_lt_run(struct vn_cuda *c, const struct vn_lt_product *m, const void *x, void *y,
+              int64_t n_tok, struct vn_error *err);
 
 /* stamp.cu: time i as the stream gets there. */
 int vn_cuda_stamp_on(struct vn_cuda *c, cudaStream_t stream, int i, struct vn_error *err);

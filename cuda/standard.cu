@@ -2,7 +2,7 @@
  * by rounding. cpu_standard.c says what that is; h() here is its h().
  *
  * It is also what devices below sm_80 get, so it uses ordinary instructions alone, and the
- * products of gemm.cu, all with a plain bias: the residual and GELU are kernels here, that
+ * products of linear.cu, all with a plain bias: the residual and GELU are kernels here, that
  * round what the product has rounded before. Attention is not materialised, nor padded:
  * probabilities are rounded after the division by their sum, so the keys are gone through
  * twice, first for the maximum and the sum of each row. */
