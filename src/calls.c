@@ -36,6 +36,10 @@ struct vn_calls {
 static int add_class(struct vn_calls *c, const char *name, size_t n, int column,
                      struct vn_error *err) {
     const int k = c->facts.n_classes;
+    for (int i = 0; i < k; i++)
+        if (strlen(c->classes[i]) == n && !memcmp(c->classes[i], name, n))
+            return vn_fail(err, VN_EDATA, "two columns have scores of the class '%.*s'",
+                           (int)n, name);
     c->classes[k] = strndup(name, n);
     if (!c->classes[k])
         return vn_fail(err, VN_EFAIL, "cannot allocate the name of a class");
@@ -97,8 +101,7 @@ static int our_column(struct vn_calls *c, const struct vn_word *w, int i,
     static const char prefix[] = "score_";
     int *column = is_word(w, "label") ? &c->label : is_word(w, "status") ? &c->status : NULL;
     if (column && *column >= 0)
-        return vn_fail(err, VN_EDATA, "'%s': two columns are called '%.*s'", c->source->name,
-                       (int)w->n, w->text);
+        return vn_fail(err, VN_EDATA, "two columns are called '%.*s'", (int)w->n, w->text);
     if (column)
         *column = i;
     if (w->n < sizeof prefix || memcmp(w->text, prefix, sizeof prefix - 1))
@@ -114,9 +117,8 @@ static int our_table(struct vn_calls *c, const struct vn_word *f, size_t n,
     for (size_t i = 1; i < n && rc == VN_OK; i++)
         rc = our_column(c, &f[i], (int)i, err);
     if (rc == VN_OK && c->label < 0)
-        rc = vn_fail(err, VN_EINCOMPAT, "'%s' is no table of calls: it has no column 'label'",
-                     c->source->name);
-    return rc;
+        rc = vn_fail(err, VN_EINCOMPAT, "is no table of calls: it has no column 'label'");
+    return rc == VN_OK ? rc : vn_prefix(err, "'%s'", c->source->name);
 }
 
 static int virnucpro_table(struct vn_calls *c, const char *form, int first_score,
@@ -323,7 +325,9 @@ static int open_stream(struct vn_calls *c, struct vn_source *source, int64_t max
     c->facts.form = "stream";
     c->facts.is_stream = true;
     c->id = vn_schema_require(s, "id", &utf8, 1, err);
-    rc = c->id < 0 ? c->id : record < 0 ? record : room_for_classes(c, (size_t)s->n_fields, err);
+    rc = c->id < 0 ? c->id : record < 0 ? record : VN_OK;
+    if (rc == VN_OK)
+        rc = room_for_classes(c, (size_t)s->n_fields, err);
     if (rc == VN_OK && s->kind == VN_KIND_VECTORS)
         rc = find_vectors(c, s, err);
     else if (rc == VN_OK && s->kind == VN_KIND_SCORES)
@@ -362,8 +366,9 @@ static int64_t length_of(const struct vn_calls *c, int64_t row) {
     if (!c->facts.length || vn_is_null(&columns[c->start].level[0], row) ||
         vn_is_null(&columns[c->end].level[0], row))
         return -1;
-    return whole_number(VN_INT64, &columns[c->end], row) -
-           whole_number(VN_INT64, &columns[c->start], row);
+    const int64_t start = whole_number(VN_INT64, &columns[c->start], row);
+    int64_t length = whole_number(VN_INT64, &columns[c->end], row);
+    return __builtin_sub_overflow(length, start, &length) ? -1 : length;
 }
 
 static void text_of(const struct vn_calls *c, int column, int64_t row, struct vn_word *out) {

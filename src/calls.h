@@ -27,7 +27,7 @@ struct vn_calls_options {
 };
 
 struct vn_calls_facts {
-    const char *form;     /* "stream", "table", "VirNucPro frames", "VirNucPro chunks", "list" */
+    const char *form;     /* stream, table, VirNucPro frames, VirNucPro chunks, list */
     bool is_stream, is_vectors, has_status;
     int n_classes;        /* 0: there are no scores */
     char *const *classes; /* [n_classes] */

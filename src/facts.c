@@ -162,18 +162,31 @@ void vn_facts_end_row(struct vn_facts *f) {
 
 /* ---- values ---------------------------------------------------------------------- */
 
+/* A text without what is not UTF-8, and without what a terminal obeys if it is printed. */
+static void clean(struct vn_facts *f, const char *p, size_t n) {
+    f->text.len = 0;
+    for (size_t at = 0; at < n && f->rc == VN_OK;) {
+        const int length = vn_utf8_length((const uint8_t *)p + at, n - at);
+        const bool control = length == 1 && ((unsigned char)p[at] < 0x20 || p[at] == 0x7f);
+        if (length < 0)
+            f->rc = vn_buf_puts(&f->text, "\xef\xbf\xbd", &f->err);
+        else if (control && !f->json)
+            f->rc = vn_buf_puts(&f->text, " ", &f->err);
+        else
+            f->rc = vn_buf_append(&f->text, p + at, (size_t)length, &f->err);
+        at += (size_t)(length < 0 ? -length : length);
+    }
+}
+
 void vn_facts_text(struct vn_facts *f, const char *name, const char *p, size_t n) {
+    clean(f, p, n);
     put_name(f, name);
     if (f->json) {
-        put_json_text(f, p, n);
+        put_json_text(f, (const char *)f->text.data, f->text.len);
         return;
     }
-    const size_t from = f->out.len;
     if (f->rc == VN_OK)
-        f->rc = vn_buf_append(&f->out, p, n, &f->err);
-    for (size_t i = from; f->rc == VN_OK && i < f->out.len; i++)
-        if (f->out.data[i] < 0x20 || f->out.data[i] == 0x7f) /* a terminal obeys nobody */
-            f->out.data[i] = ' ';
+        f->rc = vn_buf_append(&f->out, f->text.data, f->text.len, &f->err);
     put(f, f->in_row ? "" : "\n");
 }
 
@@ -230,4 +243,5 @@ void vn_facts_release(struct vn_facts *f) {
     vn_buf_release(&f->out);
     vn_buf_release(&f->path);
     vn_buf_release(&f->heads);
+    vn_buf_release(&f->text);
 }

@@ -6,8 +6,10 @@
  * in memory. The first failure is kept, and later calls do nothing: only vn_facts_write says.
  *
  * A table is a group of rows that all have the same figures: as text a line for each row,
- * "group.name<TAB>value<TAB>value...", below one with the names; in JSON an array of objects. Names are plain words; texts may
- * be anything that is UTF-8. */
+ * "group.name<TAB>value<TAB>value...", below one with the names; in JSON an array of objects.
+ *
+ * Names are UTF-8. Texts may be anything: what is not UTF-8 becomes U+FFFD, in JSON and as
+ * text, where control characters become blanks. */
 #ifndef VN_FACTS_H
 #define VN_FACTS_H
 
@@ -19,6 +21,7 @@ struct vn_facts {
     bool json;
     struct vn_buf out, path; /* path: of the open groups, "a.b." */
     struct vn_buf heads;     /* names of the columns of a table, from its first row */
+    struct vn_buf text;      /* a text without what does not belong there */
     size_t row;              /* where in `out` the row begins */
     int depth;
     size_t path_len[VN_FACTS_DEPTH]; /* of the enclosing groups' paths */

@@ -58,6 +58,9 @@ truth from standard input | 0 | . $T/compare.sh; calls 9 >a; vn-compare --truth 
 json is json, and has the figures of the text | 1 | . $T/compare.sh; calls 200 >a; change a 7 3 other | change - 8 5 0.125 >b; labels 200 50 >t; vn-compare --truth t a b >r; vn-compare --truth t --format json a b >j; rc=$?; python3 $T/flat.py <j | cmp - r && exit $rc
 odd ids | 1 | . $T/compare.sh; printf 'id\tlabel\n"a\\b\\tc\\x1b\xc3\xa9\tx\n' >a; printf 'id\tlabel\n"a\\b\\tc\\x1b\xc3\xa9\ty\n' >b; vn-compare --format json a b | python3 -c 'import json, sys; assert json.load(sys.stdin)["difference"][0]["id"] == "\"a\\b\tc\x1b\u00e9"' && vn-compare a b | tail -1 | cut -f 2 | cmp - <(printf '"a\\b c \xc3\xa9\n') && vn-compare a b
 ids of tables are those of streams | 0 | . $T/fixture.sh; printf '>a\\b|c\nMKV\n>\xc3\xa9\nMKVL\n' >f; $B/tests/mkmodel --layers 1 --width 32 --heads 2 m; $B/tests/mkmodel --head --input 32 h; vn-pack -m m f | vn-embed -m m --device cpu --precision fp32 --pool mean >v; vn-classify -m h v >t; vn-classify -m h --format stream v >s; vn-compare --tolerance 0 t s
+names of files that are no text | 0 | . $T/compare.sh; f=$(printf 'a\xff\xc3b'); one 1 >"$f"; vn-compare --format json "$f" "$f" | python3 -c 'import json, sys; assert json.load(sys.stdin)["a"]["file"] == "a\ufffd\ufffdb"'
+VirNucPro's files of vn-classify | 0 | . $T/fixture.sh; . $T/compare.sh; make_head; records 40 >r; $B/tests/mkmodel --layers 1 --width 32 --heads 2 m; $B/tests/mkmodel --head --input 32 h; vn-pack -m m r | vn-embed -m m --device cpu --precision fp32 --pool auto >v; vn-classify -m h v >t; vn-classify -m h --format virnucpro -o d v && grep -v 'no open frame' t >u; vn-compare --tolerance 0 u d/prediction_results.txt && vn-classify -m h --by chunk v | grep -v 'no open frame' >c; vn-compare --tolerance 0 c d/prediction_results_highestscore.csv >r && fact labels.agreement 1
+by chunk and by source, tables and streams | 0 | . $T/fixture.sh; records 40 >r; $B/tests/mkmodel --layers 1 --width 32 --heads 2 m; $B/tests/mkmodel --head --input 32 h; vn-pack -m m r | vn-embed -m m --device cpu --precision fp32 --pool auto >v; for by in frame chunk source; do vn-classify -m h --by $by v >t; vn-classify -m h --by $by --format stream v >s; vn-compare --tolerance 0 t s && vn-compare --tolerance 0 s s || exit 1; done
 output to a file | 1 | . $T/compare.sh; one 1 >a; one 0 >b; vn-compare -o r a b >o; rc=$?; [ ! -s o ] && fact same no && exit $rc
 nothing is left of a failure | 0 | . $T/compare.sh; one 1 >a; head -c -1 a >b; vn-compare -o r a b 2>e; [ $? = 65 ] && [ "$(echo *)" = 'a b e' ]
 silence | 0 | . $T/compare.sh; one 1 >a; vn-compare a a 2>e >r && [ ! -s e ]
@@ -79,7 +82,8 @@ a score that is no number | 65 | . $T/compare.sh; for x in 0x10 1,5 ' 1' 1e 1.5.
 Is_Virus is yes | 65 | printf 'Modified_ID\tIs_Virus\nx\tyes\n' >a; vn-compare a a 2>e; rc=$?; grep -q "line 2: Is_Virus is 'yes'" e && exit $rc
 bytes that are no text | 65 | printf 'id\tlabel\nx\xff\ty\n' >a; vn-compare a a 2>e; rc=$?; grep -q "'a', line 2: is not UTF-8" e && exit $rc
 a line without end | 65 | (printf 'id\tlabel\n'; head -c 2000000 /dev/zero | tr '\0' x) >a; vn-compare a a 2>e; rc=$?; grep -q "'a', line 2: the line is longer than 1 MiB" e && exit $rc
-two columns of the same name | 65 | printf 'id\tlabel\tlabel\n' >a; vn-compare a a
+two columns of the same name | 65 | printf 'id\tlabel\tlabel\n' >a; vn-compare a a 2>e; rc=$?; grep -q "'a': two columns are called 'label'" e && exit $rc
+two columns of a class | 65 | printf 'id\tlabel\tscore_x\tscore_x\n' >a; vn-compare a a 2>e; rc=$?; grep -q "'a': two columns have scores of the class 'x'" e && exit $rc
 no table | 65 | echo 'hello world' >a; vn-compare a a 2>e; rc=$?; grep -q "'a' is neither a stream nor a table of calls" e && exit $rc
 a list where no list is asked for | 65 | printf 'x\tvirus\n' >a; vn-compare a a
 an empty file | 65 | : >a; vn-compare a a 2>e; rc=$?; grep -q "'a' is empty" e && exit $rc
@@ -88,6 +92,8 @@ the second of two streams has a record twice | 65 | . $T/fixture.sh; vectors n=3
 a stream lacks a record | 65 | . $T/fixture.sh; vectors n=300 >a; vectors n=300 drop=77 >b; vn-compare a b 2>e; rc=$?; grep -q "'b': record 77 is missing" e && exit $rc
 max-waiting: too few | 65 | . $T/fixture.sh; vectors n=1000 window=500 batch=10 >a; vn-compare --max-waiting 20 a a 2>e; rc=$?; grep -q "more than 20 rows would wait" e && exit $rc
 a failure without a number is not 1 | 2 | . $T/compare.sh; calls 3000 >a; ldd $T/../bin/vn-compare | grep -q libasan && exit 2; VN_FAULT=alloc:60 VN_FAULT_FIRED=fired LD_PRELOAD=$B/tests/fault.so vn-compare a a 2>e >r; rc=$?; [ -e fired ] && grep -q 'cannot allocate' e && exit $rc
+
+fuzz | 0 | . $T/compare.sh; calls 20 >a; virnucpro a >b; (head -1 a; tail -n +2 a | head -3) >c; printf 'Modified_ID\tIs_Virus\nx\tTrue\ny\tFalse\n' >d; printf 'x\tvirus\ny\tothers\n' >e; printf 'id\tlabel\tscore_a\n\\x1b\\t\tq\t1e-5\n' >f; timeout 300 $B/tests/fuzz_calls -m 1000 a b c d e f
 
 # ---- the command line
 one file | 2 | . $T/compare.sh; calls 3 >a; vn-compare a

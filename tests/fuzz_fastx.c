@@ -75,59 +75,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 }
 
 #ifndef VN_LIBFUZZER
-static uint64_t state = 1;
-static uint32_t rnd(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-/* Puts in what parsers trip over, cuts, and doubles. Returns the new length. */
-static size_t mutate(uint8_t *p, size_t n, size_t cap) {
-    static const char tricky[] = ">@+\n\r<mask> \t\0I~-*5\xff\xc3\x1f\x8b";
-    for (uint32_t k = rnd() % 6 + 1; k && n; k--) {
-        size_t at = rnd() % n, len = rnd() % 8 + 1;
-        if (len > n - at)
-            len = n - at;
-        switch (rnd() % 5) {
-        case 0: p[at] ^= (uint8_t)(1 << rnd() % 8); break;
-        case 1: p[at] = (uint8_t)tricky[rnd() % (sizeof tricky - 1)]; break;
-        case 2: /* cut out */
-            memmove(p + at, p + at + len, n - at - len);
-            n -= len;
-            break;
-        case 3: /* double */
-            if (n + len <= cap) {
-                memmove(p + at + len, p + at, n - at);
-                n += len;
-            }
-            break;
-        default: /* end here */
-            if (rnd() % 4 == 0)
-                n = at;
-        }
-    }
-    return n;
-}
+#include "mutate.h"
 
 int main(int argc, char **argv) {
-    long rounds = argc > 2 && !strcmp(argv[1], "-m") ? strtol(argv[2], NULL, 10) : 0;
-    static uint8_t data[1 << 16], copy[1 << 16];
-    int n_files = 0;
-    for (int i = rounds ? 3 : 1; i < argc; i++, n_files++) {
-        FILE *f = fopen(argv[i], "rb");
-        if (!f) {
-            perror(argv[i]);
-            return 1;
-        }
-        size_t n = fread(data, 1, sizeof data / 2, f);
-        fclose(f);
-        LLVMFuzzerTestOneInput(data, n);
-        for (long r = 0; r < rounds; r++) {
-            memcpy(copy, data, n);
-            LLVMFuzzerTestOneInput(copy, mutate(copy, n, sizeof copy));
-        }
-    }
-    printf("%d files, %ld mutations of each: no complaint\n", n_files, rounds);
-    return n_files == 0;
+    static const char tricky[] = ">@+\n\r<mask> \t\0I~-*5\xff\xc3\x1f\x8b";
+    return mutate_files(argc, argv, LLVMFuzzerTestOneInput, tricky, sizeof tricky - 1);
 }
 #endif

@@ -190,7 +190,8 @@ static void take_both(struct vn_idmap *m, uint32_t k) {
         return;
     }
     const int number = queue[k][head[k]++];
-    CHECK(got && n == sizeof(int) + (size_t)(number % 300) && !memcmp(got, &number, sizeof number));
+    CHECK_INT(n, sizeof(int) + (size_t)(number % 300));
+    CHECK(got && !memcmp(got, &number, sizeof number));
 }
 
 static int oldest(uint32_t *k) {

@@ -80,7 +80,8 @@ def judge(r, truth, scores, called):
             for key, value in (("tpr", np.divide(tp, tp + fn)), ("fpr", np.divide(fp, fp + tn)),
                                ("precision", np.divide(tp, tp + fp)),
                                ("f1", np.divide(2 * tp, 2 * tp + fp + fn))):
-                assert got[key] == (None if np.isnan(value) else pytest.approx(value, rel=1e-12))
+                theirs = None if np.isnan(value) else pytest.approx(value, rel=1e-12)
+                assert got[key] == theirs
         if 0 < truth.sum() < len(truth):
             assert got["auroc"] == pytest.approx(metrics.roc_auc_score(truth, scores[s]),
                                                  abs=1e-12)
