@@ -165,8 +165,8 @@ static __device__ __forceinline__ void scores(float s[KEYS / 8][4], const query<
 
 /* Takes slope |i - j| from the scores of the lane's rows, the first of which is `ahead` keys
  * beyond the step's first. The slope is in units of unscaled scores. */
-static __device__ __forceinline__ void add_alibi(float s[KEYS / 8][4], float slope, int ahead,
-                                                 int lane) {
+[[maybe_unused]] static __device__ __forceinline__ void
+add_alibi(float s[KEYS / 8][4], float slope, int ahead, int lane) {
     float first = (float)(ahead + lane / 4 - lane % 4 * 2);
 #pragma unroll
     for (int t = 0; t < KEYS / 8; t++)
