@@ -111,6 +111,7 @@ static void score_differences(void) {
         float a, b;
         double difference;
     } rows[] = {{0.5f, 0.25f, 0.25},        {0.5f, 0.5009765625f, 0.0009765625},
+                {0.5f, 0.5078125f, 0.0078125},
                 {NAN, NAN, 0},              {NAN, 1, INFINITY},
                 {INFINITY, INFINITY, 0},    {INFINITY, -INFINITY, INFINITY},
                 {1, INFINITY, INFINITY},    {INFINITY, NAN, INFINITY}};
@@ -118,13 +119,13 @@ static void score_differences(void) {
         CHECK_INT(vn_score_pairs_add(&s, rows[i].a, rows[i].b, &d, &err), VN_OK);
         CHECK(d == rows[i].difference);
     }
-    CHECK_INT(s.n, 2);
+    CHECK_INT(s.n, 3);
     CHECK_INT(s.none, 4);
     CHECK_INT(s.one_sided, 2);
     CHECK_INT(s.within_3, 1);
-    CHECK_INT(s.within_2, 1);
+    CHECK_INT(s.within_2, 2);
     CHECK(s.max == 0.25);
-    CHECK(s.sum == 0.0009765625 - 0.25);
+    CHECK(s.sum == 0.0009765625 + 0.0078125 - 0.25);
     vn_score_pairs_release(&s);
 }
 
