@@ -282,7 +282,8 @@ static void drop_head(struct pipe_source *p) {
     pthread_cond_broadcast(&p->group->changed);
 }
 
-/* The chunk to take from next, NULL at the end or if any pipe has failed. With the lock, released while waiting. */
+/* The chunk to take from next, NULL at the end or if any pipe has failed. With the lock,
+ * released while waiting. */
 static struct chunk *wait_for_bytes(struct pipe_source *p) {
     struct vn_ahead *a = p->group;
     for (;;) {

@@ -16,6 +16,10 @@ static inline bool vn_bit(const uint8_t *bits, int64_t i) {
     return bits[i >> 3] >> (i & 7) & 1;
 }
 
+static inline void vn_bit_set(uint8_t *bits, int64_t i) {
+    bits[i >> 3] |= (uint8_t)(1 << (i & 7));
+}
+
 /* Copies n bits; bits of dst at and after `at` are zero before. */
 static inline void vn_bits_copy(uint8_t *dst, int64_t at, const uint8_t *src, int64_t from,
                                 int64_t n) {
@@ -27,12 +31,12 @@ static inline void vn_bits_copy(uint8_t *dst, int64_t at, const uint8_t *src, in
     }
     for (int64_t i = 0; i < n; i++)
         if (vn_bit(src, from + i))
-            dst[(at + i) >> 3] |= (uint8_t)(1 << ((at + i) & 7));
+            vn_bit_set(dst, at + i);
 }
 
 static inline void vn_bits_fill(uint8_t *dst, int64_t at, int64_t n) {
     for (int64_t i = at; i < at + n; i++)
-        dst[i >> 3] |= (uint8_t)(1 << (i & 7));
+        vn_bit_set(dst, i);
 }
 
 /* How many of n bits are set. */

@@ -22,24 +22,12 @@ static int want_null(const json_t *o, const char *key, struct vn_error *err) {
     return vn_json_has(o, key) ? vn_json_wrong(o, key, "null", err) : VN_OK;
 }
 
-static int want_false(const json_t *o, const char *key, struct vn_error *err) {
-    bool set;
-    int rc = vn_json_bool(o, key, false, &set, err);
-    return rc == VN_OK && set ? vn_json_wrong(o, key, "false", err) : rc;
-}
-
 static int want_type(const json_t *o, const char *key, const char *type,
                      struct vn_error *err) {
     const json_t *part = json_object_get(o, key);
-    const char *found = NULL;
     if (!json_is_object(part))
         return vn_json_wrong(o, key, "an object", err);
-    int rc = vn_json_string(part, "type", &found, err);
-    if (rc == VN_OK && strcmp(found, type)) {
-        char expected[64];
-        snprintf(expected, sizeof expected, "\"%s\"", type);
-        rc = vn_json_wrong(part, "type", expected, err);
-    }
+    int rc = vn_json_want_string(part, "type", type, err);
     return rc == VN_OK ? rc : vn_prefix(err, "'%s'", key);
 }
 
@@ -51,7 +39,7 @@ static int check_model(const json_t *model, struct vn_error *err) {
     for (size_t i = 0; rc == VN_OK && i < 3; i++)
         rc = want_null(model, nothing[i], err);
     for (size_t i = 0; rc == VN_OK && i < 3; i++)
-        rc = want_false(model, off[i], err);
+        rc = vn_json_want_false(model, off[i], err);
     return rc;
 }
 
@@ -85,7 +73,8 @@ static int read_vocab(const json_t *model, struct parts *p, struct vn_error *err
     p->vocab = vocab;
     const size_t n = json_object_size(vocab);
     if (n < 1 || n > VN_BPE_NONE)
-        return vn_fail(err, VN_EDATA, "'vocab' has %zu pieces, expected 1 to %d", n, VN_BPE_NONE);
+        return vn_fail(err, VN_EDATA, "'vocab' has %zu pieces, expected 1 to %d", n,
+                       VN_BPE_NONE);
     p->spec.n_vocab = (int)n;
     p->piece = vn_calloc(n, sizeof *p->piece, err);
     if (!p->piece)
@@ -136,8 +125,9 @@ static int read_merge(const struct parts *p, const json_t *item, size_t i,
         return vn_fail(err, VN_EDATA, "merge %zu is not two pieces", i);
     size_t m = strlen(right);
     if (n + m > 2 * VN_BPE_MAX_PIECE)
-        return vn_fail(err, VN_EDATA, "merge %zu makes a piece of %zu letters, expected at most %d",
-                       i, n + m, VN_BPE_MAX_PIECE);
+        return vn_fail(err, VN_EDATA,
+                       "merge %zu makes a piece of %zu letters, expected at most %d", i, n + m,
+                       VN_BPE_MAX_PIECE);
     memcpy(both, left, n);
     memcpy(both + n, right, m);
     int rc = find_piece(p, left, n, i, &out->left, err);
@@ -198,7 +188,8 @@ static int read_specials(const json_t *root, const json_t *model, struct parts *
     if (json_array_size(single) != 3 || !cls || !sep ||
         !json_object_get(json_array_get(single, 1), "Sequence"))
         return vn_fail(err, VN_EDATA,
-                       "'post_processor' is not a special token, the sequence, a special token");
+                       "'post_processor' is not a special token, the sequence, a special "
+                       "token");
     rc = special(p, cls, &p->spec.cls, err);
     return rc == VN_OK ? special(p, sep, &p->spec.sep, err) : rc;
 }

@@ -60,6 +60,13 @@ const struct vn_calls_facts *vn_calls_facts(const struct vn_calls *c) {
     return &c->facts;
 }
 
+int vn_calls_class(const struct vn_calls_facts *s, const char *name) {
+    for (int k = 0; k < s->n_classes; k++)
+        if (!strcmp(s->classes[k], name))
+            return k;
+    return -1;
+}
+
 const char *vn_calls_name(const struct vn_calls *c) {
     return c->reader ? vn_reader_name(c->reader) : c->source->name;
 }
@@ -98,7 +105,7 @@ static bool begins_with(const struct vn_word *f, size_t n, const char *const nam
 
 static int our_column(struct vn_calls *c, const struct vn_word *w, int i,
                       struct vn_error *err) {
-    static const char prefix[] = "score_";
+    static const char prefix[] = VN_SCORE_PREFIX;
     int *column = is_word(w, "label") ? &c->label : is_word(w, "status") ? &c->status : NULL;
     if (column && *column >= 0)
         return vn_fail(err, VN_EDATA, "two columns are called '%.*s'", (int)w->n, w->text);
@@ -300,16 +307,12 @@ static int find_vectors(struct vn_calls *c, const struct vn_schema *s, struct vn
 }
 
 static int find_scores(struct vn_calls *c, const struct vn_schema *s, struct vn_error *err) {
-    static const char prefix[] = "score_";
     const enum vn_type utf8 = VN_UTF8, f32 = VN_FLOAT32;
     int rc = c->label = vn_schema_require(s, "label", &utf8, 1, err);
     for (int i = 0; i < s->n_fields && rc >= 0; i++) {
-        const char *name = s->fields[i].level[0].name;
-        if (strncmp(name, prefix, sizeof prefix - 1) || !name[sizeof prefix - 1] ||
-            find_column(s, name, &f32, 1) != i)
-            continue;
-        name += sizeof prefix - 1;
-        rc = add_class(c, name, strlen(name), i, err);
+        const char *name = s->fields[i].level[0].name, *class = vn_score_class(name);
+        if (class && find_column(s, name, &f32, 1) == i)
+            rc = add_class(c, class, strlen(class), i, err);
     }
     return rc < 0 ? rc : VN_OK;
 }

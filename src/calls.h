@@ -52,6 +52,9 @@ int vn_calls_open(struct vn_source *source, const struct vn_calls_options *o,
 const struct vn_calls_facts *vn_calls_facts(const struct vn_calls *c);
 const char *vn_calls_name(const struct vn_calls *c); /* of the source, for messages */
 
+/* The class of that name, or -1. */
+int vn_calls_class(const struct vn_calls_facts *s, const char *name);
+
 /* The next row: 1; 0 at the end. It stays the object's, and is valid until the next call.
  * VN_EDATA for a table that is damaged, a stream that is or that lacks a record. */
 int vn_calls_next(struct vn_calls *c, struct vn_call *row, struct vn_error *err) VN_NODISCARD;

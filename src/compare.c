@@ -34,22 +34,15 @@ struct vn_compare {
 
 /* ---- may they be compared? ----------------------------------------------------------- */
 
-static int find_class(const struct vn_calls_facts *s, const char *name) {
-    for (int k = 0; k < s->n_classes; k++)
-        if (!strcmp(s->classes[k], name))
-            return k;
-    return -1;
-}
-
 /* The positive class first, then the order of a. */
 static int match_classes(struct vn_compare *c, struct vn_error *err) {
     const struct vn_calls_facts *a = c->facts[0], *b = c->facts[1];
-    const int first = find_class(a, c->o.positive);
+    const int first = vn_calls_class(a, c->o.positive);
     if (!a->n_classes || !b->n_classes)
         return VN_OK;
     for (int s = 0; s < 2; s++)
         for (int k = 0; k < c->facts[s]->n_classes; k++)
-            if (find_class(c->facts[!s], c->facts[s]->classes[k]) < 0)
+            if (vn_calls_class(c->facts[!s], c->facts[s]->classes[k]) < 0)
                 return vn_fail(err, VN_EINCOMPAT,
                                "'%s' has scores of the class '%s', '%s' has not", c->name[s],
                                c->facts[s]->classes[k], c->name[!s]);
@@ -62,7 +55,7 @@ static int match_classes(struct vn_compare *c, struct vn_error *err) {
     for (int k = 0; k < c->n_classes; k++) {
         const int from = first < 0 || k > first ? k : k == 0 ? first : k - 1;
         c->class[0][k] = from;
-        c->class[1][k] = find_class(b, a->classes[from]);
+        c->class[1][k] = vn_calls_class(b, a->classes[from]);
     }
     return VN_OK;
 }

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCORE "score_"
-
 /* Columns of the input. */
 enum { ID, RECORD, STATUS, SOURCE, CHUNK, FRAME, START, END, N_IN };
 static const struct {
@@ -64,10 +62,10 @@ static int find_columns(struct vn_consensus *c, const struct vn_schema *in,
     if (!c->scores || !c->labels)
         return VN_EFAIL;
     for (int i = 0; i < in->n_fields; i++) {
-        const char *name = in->fields[i].level[0].name;
-        if (strncmp(name, SCORE, strlen(SCORE)) == 0) {
+        const char *class = vn_score_class(in->fields[i].level[0].name);
+        if (class) {
             c->scores[c->n_classes] = i;
-            c->labels[c->n_classes++] = name + strlen(SCORE);
+            c->labels[c->n_classes++] = class;
         }
     }
     if (!isnan(c->o.threshold) && c->n_classes != 2)
@@ -86,10 +84,15 @@ static int make_schema(struct vn_consensus *c, const struct vn_schema *in,
     static const struct {
         const char *name;
         enum vn_type type;
-    } chunk[] = {{"source", VN_UINT64}, {"chunk", VN_INT32},  {"start", VN_INT64},
-                 {"end", VN_INT64},     {"frame", VN_INT8},   {"frames", VN_INT32}},
-      source[] = {{"start", VN_INT64},  {"end", VN_INT64},    {"chunks", VN_INT32},
-                  {"called", VN_INT32}, {"intervals", VN_UTF8}};
+        bool nullable;
+    } chunk[] = {{"source", VN_UINT64, false}, {"chunk", VN_INT32, false},
+                 {"start", VN_INT64, false},   {"end", VN_INT64, false},
+                 {"frame", VN_INT8, true},     {"frames", VN_INT32, false}},
+      source[] = {{"start", VN_INT64, false},
+                  {"end", VN_INT64, false},
+                  {"chunks", VN_INT32, false},
+                  {"called", VN_INT32, false},
+                  {"intervals", VN_UTF8, true}};
     vn_schema_init(&c->schema, VN_KIND_SCORES);
     int rc = VN_OK;
     for (int i = 0; i < in->n_meta && rc == VN_OK; i++)
@@ -104,10 +107,10 @@ static int make_schema(struct vn_consensus *c, const struct vn_schema *in,
         rc = add(c, in->fields[c->scores[i]].level[0].name, VN_FLOAT32, true, err);
     if (rc == VN_OK)
         rc = add(c, "status", VN_UTF8, false, err);
-    for (int i = 0; i < 6 && rc == VN_OK && !c->o.by_source; i++)
-        rc = add(c, chunk[i].name, chunk[i].type, i == 4, err);
-    for (int i = 0; i < 5 && rc == VN_OK && c->o.by_source; i++)
-        rc = add(c, source[i].name, source[i].type, i == 4, err);
+    for (size_t i = 0; i < sizeof chunk / sizeof *chunk && rc == VN_OK && !c->o.by_source; i++)
+        rc = add(c, chunk[i].name, chunk[i].type, chunk[i].nullable, err);
+    for (size_t i = 0; i < sizeof source / sizeof *source && rc == VN_OK && c->o.by_source; i++)
+        rc = add(c, source[i].name, source[i].type, source[i].nullable, err);
     return rc;
 }
 
@@ -318,8 +321,10 @@ static int turn_to(struct vn_consensus *c, uint64_t source, int32_t chunk,
     group_clear(&c->of_chunk, c->n_classes);
     if (!same) {
         group_clear(&c->of_source, c->n_classes);
-        for (int i = 0; i < c->n_classes; i++)
-            c->called[i] = 0, c->where[i].len = 0;
+        for (int i = 0; i < c->n_classes; i++) {
+            c->called[i] = 0;
+            c->where[i].len = 0;
+        }
     }
     c->begun = true;
     c->source = source;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
 #include "carry.h"
 #include "mem.h"
 
@@ -174,7 +175,7 @@ static int at_batch(const struct vn_embedder *e, const struct vn_batch *b,
 static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error *err) {
     const struct vn_column *c = &b->columns[e->payload];
     const int32_t *offsets = c->level[0].offsets;
-    const int64_t most = vn_plan_job_bytes(e->pooled);
+    const int64_t most = vn_memplan_job_bytes(e->pooled);
     int rc = 1;
     if (c->level[0].null_count || c->level[1].null_count) {
         vn_fail(err, VN_EDATA, "column 'tokens' has nulls");
@@ -236,12 +237,12 @@ static int vectors_column(struct vn_embedder *e, const struct vn_job *job, struc
                           struct vn_error *err) {
     int64_t nulls = 0;
     e->validity.len = 0;
-    int rc = vn_buf_zeros(&e->validity, (size_t)(job->n_seq + 7) / 8, err);
+    int rc = vn_buf_zeros(&e->validity, vn_bits_bytes(job->n_seq), err);
     if (rc < 0)
         return rc;
     for (int64_t i = 0; i < job->n_seq; i++) {
         if (job->outcome.data[i] == VN_REC_OK)
-            e->validity.data[i >> 3] |= (uint8_t)(1 << (i & 7));
+            vn_bit_set(e->validity.data, i);
         else
             nulls++;
     }

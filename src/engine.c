@@ -26,7 +26,7 @@ struct vn_engine {
     const struct vn_net_ops *family;
     struct vn_net *net;
     size_t row_bytes; /* of a row of the output */
-    struct vn_plan plan;
+    struct vn_memplan plan;
 
     void *arena; /* on the device, one allocation; its parts, as planned: */
     uint16_t *tokens;
@@ -47,7 +47,7 @@ const char *vn_outcome_name(enum vn_outcome o) {
     return outcome_names[o];
 }
 
-const struct vn_plan *vn_engine_plan(const struct vn_engine *e) {
+const struct vn_memplan *vn_engine_plan(const struct vn_engine *e) {
     return &e->plan;
 }
 
@@ -59,14 +59,14 @@ int vn_engine_depth(const struct vn_engine *e) {
 
 /* The plan, held against what the device has left once the weights are there; `had` is what
  * was free before them. */
-static int check_room(const struct vn_engine *e, const struct vn_plan_options *po, size_t had,
-                      struct vn_error *err) {
+static int check_room(const struct vn_engine *e, const struct vn_memplan_options *po,
+                      size_t had, struct vn_error *err) {
     size_t left;
     int rc = e->b->ops.available(e->b, &left, err);
     if (rc < 0 || e->plan.total <= left)
         return rc;
     size_t weights = had > left ? had - left : 0;
-    int64_t fit = vn_plan_fit(&e->config, e->inv_freq, e->b, po, left);
+    int64_t fit = vn_memplan_fit(&e->config, e->inv_freq, e->b, po, left);
     char advice[64] = "not even one of a single token fits";
     if (fit)
         snprintf(advice, sizeof advice, "--max-tokens %lld would fit", (long long)fit);
@@ -79,10 +79,10 @@ static int check_room(const struct vn_engine *e, const struct vn_plan_options *p
 }
 
 static int arena_new(struct vn_engine *e, size_t had, struct vn_error *err) {
-    const struct vn_plan_options po = {
+    const struct vn_memplan_options po = {
         e->opts.pool, e->opts.out_type,
         e->opts.max_tokens ? e->opts.max_tokens : VN_ENGINE_MAX_TOKENS};
-    int rc = vn_plan_make(&e->config, e->inv_freq, e->b, &po, &e->plan, err);
+    int rc = vn_memplan_make(&e->config, e->inv_freq, e->b, &po, &e->plan, err);
     if (rc == VN_OK)
         rc = check_room(e, &po, had, err);
     if (rc == VN_OK && (rc = e->b->ops.alloc(e->b, e->plan.arena, &e->arena, err)) < 0)

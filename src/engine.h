@@ -10,17 +10,17 @@
 
 #include "backend.h"
 #include "model.h"
-#include "plan.h"
+#include "memplan.h"
 
 #define VN_ENGINE_MAX_TOKENS 65536 /* of one record, unless asked otherwise */
 
 struct vn_engine;
 
 struct vn_engine_options {
-    int layer;             /* 0..n_layers: hidden state to give; n_layers: after the final norm */
-    enum vn_pooling pool;  /* VN_POOL_NONE: token rows */
+    int layer;              /* hidden state to give, 0..n_layers: then the model's last */
+    enum vn_pooling pool;   /* VN_POOL_NONE: token rows */
     enum vn_dtype out_type; /* VN_F32 or VN_F16; pooled vectors are always VN_F32 */
-    int64_t max_tokens;    /* of one record, and of the arena; 0: VN_ENGINE_MAX_TOKENS */
+    int64_t max_tokens;     /* of one record, and of the arena; 0: VN_ENGINE_MAX_TOKENS */
 };
 
 /* What became of a record. */
@@ -44,7 +44,7 @@ struct vn_job {
     void *user;
 };
 
-/* Uploads the weights and takes what the plan says (plan.h). The model must outlive the
+/* Uploads the weights and takes what the plan says (memplan.h). The model must outlive the
  * engine; the backend is taken over (also on failure). VN_EBUSY when the device has not that
  * much memory free, with the numbers and what would fit. */
 int vn_engine_open(const struct vn_model *model, struct vn_backend *backend,
@@ -63,7 +63,7 @@ int vn_engine_collect(struct vn_engine *e, struct vn_job **job, struct vn_error 
  * where to hold it back would only delay who waits for it. */
 int vn_engine_depth(const struct vn_engine *e);
 
-const struct vn_plan *vn_engine_plan(const struct vn_engine *e); /* the engine's */
+const struct vn_memplan *vn_engine_plan(const struct vn_engine *e); /* the engine's */
 void vn_engine_close(struct vn_engine *e); /* NULL is legal */
 
 #endif

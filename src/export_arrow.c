@@ -118,7 +118,8 @@ static int write_end(struct arrow_export *x, struct vn_error *err) {
     uint8_t size[4];
     int rc = vn_buf_append(&end, "\xff\xff\xff\xff\0\0\0\0", 8, err);
     if (rc == VN_OK)
-        rc = vn_arrow_write_footer(x->schema, (const struct vn_arrow_block *)(void *)x->blocks.data,
+        rc = vn_arrow_write_footer(x->schema,
+                                   (const struct vn_arrow_block *)(void *)x->blocks.data,
                                    x->blocks.len / sizeof(struct vn_arrow_block), &end, err);
     vn_store32(size, (uint32_t)(end.len - 8));
     if (rc == VN_OK)

@@ -72,11 +72,7 @@ static int check_inputs(const struct vn_head *h, const json_t *o, struct vn_erro
 
 /* Before the weights are looked at: those of a model do not say that it is no head. */
 static int check_type(const json_t *o, struct vn_error *err) {
-    const char *type;
-    int rc = vn_json_string(o, "model_type", &type, err);
-    if (rc == VN_OK && strcmp(type, "vn-head"))
-        rc = vn_json_wrong(o, "model_type", "\"vn-head\"", err);
-    return rc;
+    return vn_json_want_string(o, "model_type", "vn-head", err);
 }
 
 static int read_config(struct vn_head *h, struct vn_error *err) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
 #include "order.h"
 
 #define PART_ROWS 4096
@@ -307,10 +308,13 @@ static bool same_value(const struct vn_field *f, int l, const struct vn_column *
         return same;
     }
     if (v->type == VN_BOOL)
-        return (p[i >> 3] >> (i & 7) & 1) == (q[k >> 3] >> (k & 7) & 1);
+        return vn_bit(p, i) == vn_bit(q, k);
     const int64_t width = (int64_t)vn_type_width(v->type);
-    if (width)
-        from = i * width, to = from + width, from_b = k * width;
+    if (width) {
+        from = i * width;
+        to = from + width;
+        from_b = k * width;
+    }
     return to == from || !memcmp(p + from, q + from_b, (size_t)(to - from));
 }
 
@@ -354,8 +358,10 @@ static int whole_status(struct vn_joiner *j, int64_t r, struct vn_error *err) {
     size_t n = 2, m;
     for (int k = 0; k < j->n; k++) {
         const char *own = status_at(&j->in[k], j->in[k].at + r, &m);
-        if (m && !(m == 2 && !memcmp(own, "ok", 2)) && n == 2)
-            text = own, n = m;
+        if (m && !(m == 2 && !memcmp(own, "ok", 2)) && n == 2) {
+            text = own;
+            n = m;
+        }
     }
     return vn_builder_add_bytes(&j->columns[j->status], text, n, err);
 }
@@ -379,10 +385,15 @@ static int null_status(struct vn_joiner *j, int64_t r, struct vn_error *err) {
             all = false;
             continue;
         }
-        if (!m || vn_status_has_result(own, m)) /* brought no reason */
-            own = "empty", m = strlen(own);
-        if (!text)
-            text = own, n = m, first = k;
+        if (!m || vn_status_has_result(own, m)) { /* brought no reason */
+            own = "empty";
+            m = strlen(own);
+        }
+        if (!text) {
+            text = own;
+            n = m;
+            first = k;
+        }
         all = all && m == n && !memcmp(own, text, n);
     }
     if (!all)
@@ -404,7 +415,7 @@ static int join_vectors(struct vn_joiner *j, int64_t n, struct vn_column *c,
     int rc = vn_buf_resize(&j->vectors, bytes, err);
     j->validity.len = 0;
     if (rc == VN_OK)
-        rc = vn_buf_zeros(&j->validity, (size_t)(n + 7) / 8, err);
+        rc = vn_buf_zeros(&j->validity, vn_bits_bytes(n), err);
     float *to = (float *)(void *)j->vectors.data;
     for (int64_t r = 0; r < n && rc == VN_OK; r++) {
         bool whole = true;
@@ -421,7 +432,7 @@ static int join_vectors(struct vn_joiner *j, int64_t n, struct vn_column *c,
             to += width;
         }
         if (whole)
-            j->validity.data[r >> 3] |= (uint8_t)(1 << (r & 7));
+            vn_bit_set(j->validity.data, r);
         else
             nulls++;
         rc = whole ? whole_status(j, r, err) : null_status(j, r, err);

@@ -106,3 +106,17 @@ int vn_json_bool(const json_t *o, const char *key, bool fallback, bool *out,
     *out = json_is_true(json_object_get(o, key));
     return VN_OK;
 }
+
+int vn_json_want_string(const json_t *o, const char *key, const char *wanted,
+                        struct vn_error *err) {
+    const char *found = json_string_value(json_object_get(o, key));
+    char expected[64];
+    snprintf(expected, sizeof expected, "\"%s\"", wanted);
+    return found && !strcmp(found, wanted) ? VN_OK : vn_json_wrong(o, key, expected, err);
+}
+
+int vn_json_want_false(const json_t *o, const char *key, struct vn_error *err) {
+    bool set;
+    int rc = vn_json_bool(o, key, false, &set, err);
+    return rc == VN_OK && set ? vn_json_wrong(o, key, "false", err) : rc;
+}

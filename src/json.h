@@ -37,6 +37,11 @@ bool vn_json_has(const json_t *o, const char *key);
 int vn_json_bool(const json_t *o, const char *key, bool fallback, bool *out,
                  struct vn_error *err) VN_NODISCARD;
 
+/* A member that must be this string; one that must be false, null or absent. */
+int vn_json_want_string(const json_t *o, const char *key, const char *wanted,
+                        struct vn_error *err) VN_NODISCARD;
+int vn_json_want_false(const json_t *o, const char *key, struct vn_error *err) VN_NODISCARD;
+
 /* VN_EDATA: "member 'key' is <what is there>, expected <expected>". */
 int vn_json_wrong(const json_t *o, const char *key, const char *expected,
                   struct vn_error *err);

@@ -7,20 +7,6 @@
 
 /* ---- config.json ----------------------------------------------------------------- */
 
-int vn_model_want_string(const json_t *o, const char *key, const char *wanted,
-                        struct vn_error *err) {
-    const char *s = json_string_value(json_object_get(o, key));
-    char expected[64];
-    snprintf(expected, sizeof expected, "\"%s\"", wanted);
-    return s && !strcmp(s, wanted) ? VN_OK : vn_json_wrong(o, key, expected, err);
-}
-
-int vn_model_want_false(const json_t *o, const char *key, struct vn_error *err) {
-    bool set;
-    int rc = vn_json_bool(o, key, false, &set, err);
-    return rc == VN_OK && set ? vn_json_wrong(o, key, "false", err) : rc;
-}
-
 static int check_heads(const struct vn_model_config *c, struct vn_error *err) {
     static const int known[] = {16, 24, 32, 64, 128};
     if (c->d_model % c->n_heads)

@@ -17,14 +17,14 @@ int vn_model_dnabert_config(const json_t *o, struct vn_model_config *c,
         {"num_attention_heads", 1, 1 << 12, &c->n_heads},
         {"intermediate_size", 1, 1 << 20, &c->d_ffn}, {"vocab_size", 5, 1 << 16, &c->n_vocab},
         {"type_vocab_size", 1, 1 << 16, &c->n_types}};
-    int rc = vn_model_want_string(o, "model_type", "bert", err);
+    int rc = vn_json_want_string(o, "model_type", "bert", err);
     /* other models of this type have learned positions, and are not DNABERT-S */
     if (rc == VN_OK && !vn_json_has(o, "alibi_starting_size"))
         rc = vn_json_wrong(o, "alibi_starting_size", "an integer, as DNABERT-S has it", err);
     if (rc == VN_OK && vn_json_has(o, "hidden_act"))
-        rc = vn_model_want_string(o, "hidden_act", "gelu", err);
+        rc = vn_json_want_string(o, "hidden_act", "gelu", err);
     if (rc == VN_OK)
-        rc = vn_model_want_false(o, "is_decoder", err);
+        rc = vn_json_want_false(o, "is_decoder", err);
     if (rc == VN_OK)
         rc = vn_model_numbers(o, numbers, sizeof numbers / sizeof *numbers, c, err);
     c->family = VN_DNABERT;
@@ -97,8 +97,8 @@ int vn_model_dnabert_bind(struct vn_model *m, struct vn_error *err) {
                           .err = err};
     int rc = vn_model_bind(&l, word, c->n_vocab, c->d_model, &m->word_embeddings);
     if (rc == VN_OK)
-        rc = vn_model_bind(&l, "embeddings.token_type_embeddings.weight", c->n_types, c->d_model,
-                           &m->type_embeddings);
+        rc = vn_model_bind(&l, "embeddings.token_type_embeddings.weight", c->n_types,
+                           c->d_model, &m->type_embeddings);
     if (rc == VN_OK)
         rc = vn_model_bind_pair(&l, "embeddings.LayerNorm", c->d_model, 0, &m->norm_w,
                                 &m->norm_b);

@@ -16,13 +16,13 @@ static int check_supported(const json_t *o, struct vn_error *err) {
     static const char *const off[] = {"emb_layer_norm_before", "is_folding_model",
                                       "is_decoder", "add_cross_attention"};
     double theta = 10000;
-    int rc = vn_model_want_string(o, "model_type", "esm", err);
+    int rc = vn_json_want_string(o, "model_type", "esm", err);
     if (rc == VN_OK)
-        rc = vn_model_want_string(o, "position_embedding_type", "rotary", err);
+        rc = vn_json_want_string(o, "position_embedding_type", "rotary", err);
     if (rc == VN_OK && vn_json_has(o, "hidden_act"))
-        rc = vn_model_want_string(o, "hidden_act", "gelu", err);
+        rc = vn_json_want_string(o, "hidden_act", "gelu", err);
     for (size_t i = 0; rc == VN_OK && i < sizeof off / sizeof *off; i++)
-        rc = vn_model_want_false(o, off[i], err);
+        rc = vn_json_want_false(o, off[i], err);
     if (rc == VN_OK && vn_json_has(o, "rope_theta"))
         rc = vn_json_number(o, "rope_theta", theta, theta, &theta, err);
     return rc;

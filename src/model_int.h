@@ -16,11 +16,6 @@ struct vn_lookup {
     struct vn_error *err;
 };
 
-/* A member of config.json that must be this string; that must be false, null or missing. */
-int vn_model_want_string(const json_t *o, const char *key, const char *wanted,
-                         struct vn_error *err) VN_NODISCARD;
-int vn_model_want_false(const json_t *o, const char *key, struct vn_error *err) VN_NODISCARD;
-
 struct vn_model_int {
     const char *key;
     int64_t lo, hi;

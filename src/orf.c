@@ -139,7 +139,8 @@ static const char *strand(struct vn_orf *o, bool reverse) {
     return to;
 }
 
-/* Translates the codons of s[0..n), n < 3 letters at the end left out; the number of residues. */
+/* Translates the codons of s[0..n), one or two letters at the end left out; the number of
+ * residues. */
 static size_t translate(const struct vn_codons *codons, const char *seq, size_t n,
                         char *protein) {
     const uint8_t *s = (const uint8_t *)seq;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "bits.h"
 #include "carry.h"
 #include "num.h"
 
@@ -105,7 +106,7 @@ static int vectors_column(struct vn_pooler *p, int64_t n, struct vn_column *c,
     p->vectors.len = p->validity.len = 0;
     int rc = vn_buf_zeros(&p->vectors, (size_t)(n * p->d) * sizeof(float), err);
     if (rc == VN_OK)
-        rc = vn_buf_zeros(&p->validity, (size_t)(n + 7) / 8, err);
+        rc = vn_buf_zeros(&p->validity, vn_bits_bytes(n), err);
     for (int64_t i = 0; i < n && rc == VN_OK; i++) {
         int64_t from, to;
         const float *x;
@@ -119,7 +120,7 @@ static int vectors_column(struct vn_pooler *p, int64_t n, struct vn_column *c,
             break;
         vn_pool_rows(p->rule, x, to - from, p->d,
                      (float *)(void *)p->vectors.data + i * p->d);
-        p->validity.data[i >> 3] |= (uint8_t)(1 << (i & 7));
+        vn_bit_set(p->validity.data, i);
     }
     if (rc == VN_OK)
         vn_column_vectors(c, n, (int32_t)p->d, p->vectors.data,

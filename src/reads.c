@@ -8,52 +8,6 @@
 
 #define HEAD 4 /* bytes that tell what a file is */
 
-/* ---- a source that has been looked at -------------------------------------------- */
-
-struct seen_source {
-    struct vn_source base;
-    struct vn_source *inner;
-    uint8_t head[HEAD];
-    size_t at, len;
-};
-
-static int64_t seen_read(struct vn_source *base, void *buf, size_t n, struct vn_error *err) {
-    struct seen_source *s = (struct seen_source *)base;
-    if (s->at == s->len)
-        return s->inner->read(s->inner, buf, n, err);
-    n = n < s->len - s->at ? n : s->len - s->at;
-    memcpy(buf, s->head + s->at, n);
-    s->at += n;
-    return (int64_t)n;
-}
-
-static void seen_close(struct vn_source *base) {
-    struct seen_source *s = (struct seen_source *)base;
-    vn_source_close(s->inner);
-    free(s);
-}
-
-/* Puts itself in the place of *source, which it owns then; on failure nobody does. */
-static int look(struct vn_source **source, struct seen_source **out, struct vn_error *err) {
-    struct seen_source *s = *out = vn_calloc(1, sizeof *s, err);
-    if (!s) {
-        vn_source_close(*source);
-        return VN_EFAIL;
-    }
-    s->base.read = seen_read;
-    s->base.close = seen_close;
-    s->base.name = (*source)->name;
-    s->inner = *source;
-    *source = &s->base;
-    int64_t n = vn_read_full(s->inner, s->head, HEAD, err);
-    if (n < 0) {
-        seen_close(&s->base);
-        return (int)n;
-    }
-    s->len = (size_t)n;
-    return VN_OK;
-}
-
 /* ---- FASTA and FASTQ ------------------------------------------------------------- */
 
 struct text_reads {
@@ -117,13 +71,17 @@ static int open_alignments(struct vn_source *source, struct vn_reads **out,
 
 int vn_reads_open(struct vn_source *source, struct vn_reads **out, struct vn_error *err) {
     struct vn_source *plain;
-    struct seen_source *seen;
+    uint8_t head[HEAD];
+    size_t n = 0;
     *out = NULL;
     int rc = vn_source_decompress(source, &plain, err);
-    if (rc == VN_OK)
-        rc = look(&plain, &seen, err);
     if (rc != VN_OK)
         return rc;
-    return is_alignments(seen->head, seen->len) ? open_alignments(plain, out, err)
-                                                : open_text(plain, out, err);
+    rc = vn_source_peek(&plain, head, HEAD, &n, err);
+    if (rc != VN_OK) {
+        vn_source_close(plain);
+        return rc;
+    }
+    return is_alignments(head, n) ? open_alignments(plain, out, err)
+                                  : open_text(plain, out, err);
 }

@@ -1,7 +1,7 @@
 /* reads.h - sequences from a file of any kind that we know: FASTA, FASTQ, SAM, BAM, CRAM.
  *
- * Told apart by their first bytes behind gzip, bgzf or zstd. Kinds of input put their own reader
- * behind the same struct, as sources do. */
+ * Told apart by their first bytes behind gzip, bgzf or zstd. Kinds of input put their own
+ * reader behind the same struct, as sources do. */
 #ifndef VN_READS_H
 #define VN_READS_H
 

@@ -232,7 +232,12 @@ int vn_schema_require_kind(const struct vn_schema *s, enum vn_kind kind,
                    vn_kind_name(kind));
 }
 
-bool vn_field_equal(const struct vn_field *a, const struct vn_field *b) {
+const char *vn_score_class(const char *name) {
+    const size_t n = sizeof VN_SCORE_PREFIX - 1;
+    return !strncmp(name, VN_SCORE_PREFIX, n) && name[n] ? name + n : NULL;
+}
+
+static bool field_equal(const struct vn_field *a, const struct vn_field *b) {
     if (a->depth != b->depth || strcmp(a->level[0].name, b->level[0].name))
         return false;
     for (int l = 0; l < a->depth; l++) {
@@ -453,7 +458,7 @@ int vn_schema_same(const struct vn_schema *a, const struct vn_schema *b,
     for (int i = 0; i < a->n_fields; i++) {
         const struct vn_field *f = &a->fields[i], *g = &b->fields[i];
         char x[128], y[128];
-        if (!vn_field_equal(f, g))
+        if (!field_equal(f, g))
             return vn_fail(err, VN_EINCOMPAT, "column %d differs: '%s' %s%s and '%s' %s%s", i,
                            f->level[0].name, vn_field_type_text(f, x, sizeof x),
                            f->level[0].nullable ? "?" : "", g->level[0].name,

@@ -95,7 +95,10 @@ int vn_schema_require(const struct vn_schema *s, const char *name, const enum vn
 int vn_schema_require_kind(const struct vn_schema *s, enum vn_kind kind,
                            struct vn_error *err) VN_NODISCARD;
 
-bool vn_field_equal(const struct vn_field *a, const struct vn_field *b);
+/* In a stream of scores the column "score_virus" has those of the class "virus": the class
+ * that a column's name stands for, in the name itself, or NULL. */
+#define VN_SCORE_PREFIX "score_"
+const char *vn_score_class(const char *name);
 
 /* May b follow a in one concatenated stream? Same kind, fields, and in each provenance
  * entry the same members but for "arguments", "device" and "version". VN_EINCOMPAT with

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCORE "score_" /* what the names of columns of scores begin with */
 #define PART_SCORES ((int64_t)1 << 18) /* of one part; a single row may have more */
 
 enum { LABEL = 2, SCORES = 3 }; /* places: id, record, label, scores, status, carried */
@@ -23,11 +22,11 @@ static int find_scores(struct vn_scorer *s, const struct vn_schema *in, struct v
     if (rc >= 0)
         rc = vn_schema_require(in, "label", utf8, 1, err);
     for (int i = 0; i < in->n_fields && rc >= 0; i++) {
-        const char *name = in->fields[i].level[0].name;
-        if (strncmp(name, SCORE, strlen(SCORE)) != 0)
+        const char *name = in->fields[i].level[0].name, *class = vn_score_class(name);
+        if (!class)
             continue;
         s->scores[s->n_classes] = i;
-        s->labels[s->n_classes++] = name + strlen(SCORE);
+        s->labels[s->n_classes++] = class;
         rc = vn_schema_require(in, name, single, 1, err);
     }
     if (rc >= 0 && !s->n_classes)
@@ -103,7 +102,7 @@ static int add_own_columns(struct vn_scorer *s, const struct vn_schema *in,
         rc = add_new(s, in, "label", VN_UTF8, err);
     for (int i = 0; i < s->n_classes && rc == VN_OK; i++) {
         name.len = 0;
-        rc = vn_buf_printf(&name, err, SCORE "%s", s->labels[i]);
+        rc = vn_buf_printf(&name, err, VN_SCORE_PREFIX "%s", s->labels[i]);
         if (rc == VN_OK)
             rc = add_new(s, in, (const char *)name.data, VN_FLOAT32, err);
     }

@@ -66,8 +66,9 @@ int vn_bpe_vocab(const struct vn_bpe *b); /* ids */
 
 /* Appends [CLS] pieces [SEP] as uint16 to out, and returns the number of tokens. Letters that
  * have no piece ('N', lower case) are counted in *n_unknown; nothing is merged across white
- * space, which is no token. An empty sequence appends nothing and returns 0. VN_EDATA, with the offset of the byte, for what is no letter, '*', '-' or
- * '.', nor "<mask>" letter by letter. Not from two threads at once. */
+ * space, which is no token. An empty sequence appends nothing and returns 0. VN_EDATA, with
+ * the offset of the byte, for what is no letter, '*', '-' or '.', nor "<mask>" letter by
+ * letter. Not from two threads at once. */
 int64_t vn_bpe_tokens(struct vn_bpe *b, const char *seq, size_t n, struct vn_buf *out,
                       int64_t *n_unknown, struct vn_error *err) VN_NODISCARD;
 

@@ -77,8 +77,9 @@ static int add_merge(struct vn_bpe *b, uint32_t rank, struct vn_error *err) {
         return vn_fail(err, VN_EDATA, "merge %u makes a piece that is there before it", rank);
     int length = b->length[m->left] + b->length[m->right];
     if (length > VN_BPE_MAX_PIECE)
-        return vn_fail(err, VN_EDATA, "merge %u makes a piece of %d letters, expected at most %d",
-                       rank, length, VN_BPE_MAX_PIECE);
+        return vn_fail(err, VN_EDATA,
+                       "merge %u makes a piece of %d letters, expected at most %d", rank,
+                       length, VN_BPE_MAX_PIECE);
     b->length[m->result] = (uint16_t)length;
     b->longest = length > b->longest ? length : b->longest;
     return add_pair(b, m, rank, err);
@@ -270,8 +271,8 @@ static int64_t encode(struct vn_bpe *b, const char *seq, size_t n, uint16_t *ids
 static int joins(struct vn_bpe *b, const char *seq, uint16_t left, uint16_t right,
                  struct vn_error *err) {
     uint16_t ids[2 * VN_BPE_MAX_PIECE];
-    int64_t n = encode(b, seq - b->length[left], (size_t)b->length[left] + b->length[right], ids,
-                       err);
+    const size_t before = b->length[left], letters = before + b->length[right];
+    int64_t n = encode(b, seq - before, letters, ids, err);
     return n < 0 ? (int)n : n == 2 && ids[0] == left;
 }
 
@@ -317,8 +318,8 @@ static int64_t encode_word(struct vn_bpe *b, const char *seq, size_t n, uint16_t
 /* ---- records --------------------------------------------------------------------- */
 
 static bool is_residue(uint8_t c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '*' || c == '-' || c == '.' ||
-           c == '<' || c == '>';
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '*' || c == '-' ||
+           c == '.' || c == '<' || c == '>';
 }
 
 static bool is_blank(char c) {

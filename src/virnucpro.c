@@ -61,7 +61,7 @@ static int find_columns(struct virnucpro *x, const struct vn_schema *s,
         rc = x->label = vn_schema_require(s, "label", utf8, 1, err);
     for (int i = 0; i < s->n_fields && rc >= 0; i++) {
         const char *name = s->fields[i].level[0].name;
-        if (strncmp(name, "score_", 6) != 0)
+        if (!vn_score_class(name))
             continue;
         rc = vn_schema_require(s, name, single, 1, err);
         if (n < 2)

@@ -57,20 +57,13 @@ static int open_sets(struct comparison *c, struct vn_error *err) {
     return rc;
 }
 
-static int find_class(const struct vn_calls_facts *s, const char *name) {
-    for (int k = 0; k < s->n_classes; k++)
-        if (!strcmp(s->classes[k], name))
-            return k;
-    return -1;
-}
-
 static int read_truth(struct comparison *c, struct vn_error *err) {
     const struct vn_calls_options o = {.plain = true, .max_waiting = c->calls.max_waiting};
     struct vn_source *source;
     struct vn_calls *calls;
     int class_of[2];
     for (int s = 0; s < 2; s++)
-        class_of[s] = find_class(vn_calls_facts(c->set[s]), c->compare.positive);
+        class_of[s] = vn_calls_class(vn_calls_facts(c->set[s]), c->compare.positive);
     if (vn_calls_facts(c->set[0])->is_vectors)
         return vn_fail(err, VN_EUSAGE, "--truth is for calls, '%s' holds vectors",
                        vn_calls_name(c->set[0]));

@@ -36,7 +36,7 @@ struct embed {
     struct vn_embedder *embedder;
     struct vn_writer *writer;
     struct vn_batch out;
-    double loaded; /* seconds until the model was there, or on its way */
+    double loaded;  /* seconds until the model was there, or on its way */
     double hashing; /* of these, waiting for the digest of the weights */
 };
 
@@ -130,7 +130,7 @@ static int open_devices(struct embed *e, struct vn_error *err) {
 }
 
 static void say_plan(const struct embed *e) {
-    const struct vn_plan *p = vn_engine_plan(vn_fleet_engine(e->fleet, 0));
+    const struct vn_memplan *p = vn_engine_plan(vn_fleet_engine(e->fleet, 0));
     vn_tool_note(e->tool,
                  "records of up to %lld tokens, at most %lld tokens or %lld records at once: "
                  "%.0f MiB beside the weights",
@@ -166,13 +166,14 @@ static int check_vocabulary(const struct embed *e, struct vn_error *err) {
     char vocabulary[64] = "", digest[65] = "";
     vn_schema_provenance(in, "vocabulary", vocabulary, sizeof vocabulary);
     if (strcmp(vocabulary, mine) != 0)
-        return vn_fail(err, VN_EINCOMPAT, "the stream's vocabulary is '%s', the model's is '%s'",
-                       vocabulary, mine);
+        return vn_fail(err, VN_EINCOMPAT,
+                       "the stream's vocabulary is '%s', the model's is '%s'", vocabulary,
+                       mine);
     vn_schema_provenance(in, "tokenizer", digest, sizeof digest);
     if (*tokenizer && strcmp(digest, tokenizer) != 0)
         return vn_fail(err, VN_EINCOMPAT,
-                       "the stream's tokens are of the tokenizer %.16s..., model '%s' has %.16s...",
-                       digest, e->model->name, tokenizer);
+                       "the stream's tokens are of the tokenizer %.16s..., model '%s' has "
+                       "%.16s...", digest, e->model->name, tokenizer);
     return VN_OK;
 }
 
@@ -219,8 +220,8 @@ static int add_provenance(struct embed *e, struct vn_error *err) {
 static int open_output(struct embed *e, struct vn_error *err) {
     struct vn_sink *sink;
     vn_schema_release(&e->schema);
-    int rc = vn_embedder_new(e->reader, e->fleet, &e->eo,
-                             e->model->config.d_model, &e->schema, &e->embedder, err);
+    int rc = vn_embedder_new(e->reader, e->fleet, &e->eo, e->model->config.d_model, &e->schema,
+                             &e->embedder, err);
     if (rc == VN_OK)
         rc = add_provenance(e, err);
     if (rc == VN_OK)
@@ -335,9 +336,9 @@ int main(int argc, char **argv) {
         .name = "vn-embed",
         .usage = "-m MODEL [OPTION...] [FILE]",
         .summary = "Runs a language model over a tokens stream and writes its embeddings.",
-        .notes = "A record that cannot be embedded keeps its row: an empty list, or null with "
-                 "--pool,\nand the reason in the column 'status'. Digests of weights and plans of "
-                 "products\nare kept in $XDG_CACHE_HOME/vn, or $HOME/.cache/vn.",
+        .notes = "A record that cannot be embedded keeps its row: an empty list, or null with\n"
+                 "--pool, and the reason in the column 'status'. Digests of weights and plans\n"
+                 "of products are kept in $XDG_CACHE_HOME/vn, or $HOME/.cache/vn.",
         .max_files = 1,
         .has_output = true};
     struct options o = {.device = "auto",
@@ -348,8 +349,8 @@ int main(int argc, char **argv) {
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &o.model, 0,
          "directory of the model, or its name in $VN_MODELS", "MODEL"},
-        {"device", 0, POPT_ARG_STRING, &o.device, 0, "auto, cpu, cuda, cuda:N[,M...] or reference",
-         "DEVICE"},
+        {"device", 0, POPT_ARG_STRING, &o.device, 0,
+         "auto, cpu, cuda, cuda:N[,M...] or reference", "DEVICE"},
         {"precision", 0, POPT_ARG_STRING, &o.precision, 0,
          "of the matrix products: fp32, bf16, fp16 or auto (fp16 on a GPU, fp32 on the CPU)",
          "WORD"},

@@ -13,14 +13,15 @@
 #include "tool.h"
 
 #define MAX_WINDOW (1 << 23) /* vn-view waits for twice that */
+#define WINDOW_TOKENS ((int64_t)64 << 20)
 #define MAX_RECORD_TOKENS ((int64_t)1 << 28) /* one batch carries twice as many */
 
 static const char notes[] =
     "Input: FASTA or FASTQ, plain, gzip, bgzf or zstd, or a records stream, told apart by\n"
-    "their first bytes; several files are read in order as one. Letters of either case, '*', '-', '.' and\n"
-    "\"<mask>\" are residues; blanks and blank lines are skipped; lines end in LF or\n"
-    "CR LF. Anything else, and input that is cut, is an error (65) that names file,\n"
-    "record, line and byte.\n"
+    "their first bytes; several files are read in order as one. Letters of either case,\n"
+    "'*', '-', '.' and \"<mask>\" are residues; blanks and blank lines are skipped; lines\n"
+    "end in LF or CR LF. Anything else, and input that is cut, is an error (65) that names\n"
+    "file, record, line and byte.\n"
     "\n"
     "Output: a stream with the columns id, record, tokens and status, one row for each\n"
     "record. Status: ok; empty (no residues); truncated (--long truncate: the first\n"
@@ -120,6 +121,13 @@ static int add_program(const struct pack *p, struct vn_schema *schema,
     return rc;
 }
 
+/* Tokens that may wait in the window: 64 batches fill each other's gaps, more would only
+ * wait; of large batches less, but 4. */
+static int64_t window_tokens(int64_t batch) {
+    const int64_t most = 4 * batch > WINDOW_TOKENS ? 4 * batch : WINDOW_TOKENS;
+    return 64 * batch < most ? 64 * batch : most;
+}
+
 /* Begins the output when the first input is open; `in` is its schema, NULL for FASTA. */
 static int start(struct pack *p, const struct vn_schema *in, struct vn_error *err) {
     const char *column = p->column ? p->column : p->bpe ? "nucleotide" : "protein";
@@ -128,11 +136,7 @@ static int start(struct pack *p, const struct vn_schema *in, struct vn_error *er
         rc = add_program(p, vn_packrows_schema(p->out), err);
     if (rc != VN_OK)
         return rc;
-    /* 64 batches in the window fill each other's gaps; more would only wait */
-    int64_t tokens = 64 * p->max_tokens;
-    if (tokens > 64 << 20)
-        tokens = 4 * p->max_tokens > 64 << 20 ? 4 * p->max_tokens : 64 << 20;
-    struct vn_packer_options opts = {p->max_tokens, p->window, tokens};
+    struct vn_packer_options opts = {p->max_tokens, p->window, window_tokens(p->max_tokens)};
     rc = vn_packer_new(&opts, &p->packer, err);
     struct vn_sink *sink;
     if (rc == VN_OK)
@@ -306,8 +310,9 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
         "peak %.0f MiB",
         totals->records, p->residues, totals->tokens, totals->batches,
         budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
-        p->n_status[VN_PACK_TRUNCATED], p->n_status[VN_PACK_TOO_LONG], p->n_status[VN_PACK_EMPTY], others, seconds,
-        (double)p->text_bytes / 1e6 / seconds, vn_tool_peak_mib());
+        p->n_status[VN_PACK_TRUNCATED], p->n_status[VN_PACK_TOO_LONG],
+        p->n_status[VN_PACK_EMPTY], others, seconds, (double)p->text_bytes / 1e6 / seconds,
+        vn_tool_peak_mib());
 }
 
 static void release(struct pack *p) {

@@ -243,7 +243,7 @@ static void files(void) {
         {"\"Whitespace\"", "\"ByteLevel\"", "'type' is \"ByteLevel\", expected \"Whitespace\""},
         {"\"pre_tokenizer\"", "\"x\"", "'pre_tokenizer' is missing, expected an object"},
         {"\"BPE\"", "\"WordPiece\"", "'type' is \"WordPiece\", expected \"BPE\""},
-        {"\"type\": \"BPE\",", "", "'type' is missing, expected a string"},
+        {"\"type\": \"BPE\",", "", "'type' is missing, expected \"BPE\""},
         {"\"dropout\": null", "\"dropout\": 0.1", "'dropout' is 0.1"},
         {"\"continuing_subword_prefix\": null", "\"continuing_subword_prefix\": \"##\"",
          "'continuing_subword_prefix' is \"##\""},

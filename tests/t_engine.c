@@ -395,28 +395,28 @@ static void plans_of_3b(void) {
                                       .n_vocab = 33};
     const struct vn_backend b = {.act = VN_F16, .slice_tokens = 132 * 1024, .queues = true};
     const size_t d = 2560, weights = 36 * (12 * d * d * 2 + (9 + 4) * d * 4) + 35 * d * 4;
-    struct vn_plan_options o = {.pool = VN_POOL_MEAN, .out_type = VN_F32};
-    struct vn_plan p;
+    struct vn_memplan_options o = {.pool = VN_POOL_MEAN, .out_type = VN_F32};
+    struct vn_memplan p;
     struct vn_error err = {0};
     o.max_tokens = 16384;
-    CHECK_INT(vn_plan_make(&c, true, &b, &o, &p, &err), VN_OK);
+    CHECK_INT(vn_memplan_make(&c, true, &b, &o, &p, &err), VN_OK);
     CHECK(weights > (size_t)5600000000 && weights + p.total < (size_t)7 << 30);
     CHECK_INT(p.slice_tokens, 16384);
     CHECK_INT(p.slice_records, 1024);
     CHECK(p.arena > 16384 * (4 + 2 + 8) * d && p.arena < 16384 * (4 + 2 + 8) * d + (24u << 20));
     o.max_tokens = 1 << 20;
-    CHECK_INT(vn_plan_make(&c, true, &b, &o, &p, &err), VN_OK);
+    CHECK_INT(vn_memplan_make(&c, true, &b, &o, &p, &err), VN_OK);
     CHECK_INT(p.slice_tokens, 132 * 1024);
     CHECK_INT(p.slice_records, 132 * 64);
     for (size_t bytes = 0; bytes < (size_t)64 << 30; bytes += bytes / 3 + (100u << 20)) {
         for (int pool = 0; pool < 2; pool++) { /* the most that fits: one more does not */
             o.pool = pool ? VN_POOL_MEAN : VN_POOL_NONE;
             o.out_type = pool ? VN_F32 : VN_F16;
-            int64_t fit = o.max_tokens = vn_plan_fit(&c, true, &b, &o, bytes);
-            CHECK(!fit || (vn_plan_make(&c, true, &b, &o, &p, &err) == VN_OK &&
+            int64_t fit = o.max_tokens = vn_memplan_fit(&c, true, &b, &o, bytes);
+            CHECK(!fit || (vn_memplan_make(&c, true, &b, &o, &p, &err) == VN_OK &&
                            p.total <= bytes));
             o.max_tokens = fit + 1;
-            CHECK(vn_plan_make(&c, true, &b, &o, &p, &err) == VN_OK && p.total > bytes);
+            CHECK(vn_memplan_make(&c, true, &b, &o, &p, &err) == VN_OK && p.total > bytes);
         }
     }
 }

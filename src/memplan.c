@@ -1,4 +1,4 @@
-#include "plan.h"
+#include "memplan.h"
 
 #include "mem.h"
 #include "net.h"
@@ -38,8 +38,8 @@ static bool reserve(size_t *total, int64_t n, size_t size, size_t *offset) {
     return vn_add(*total, vn_round_up(bytes, VN_ALIGN), total);
 }
 
-int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
-                 const struct vn_plan_options *opts, struct vn_plan *p,
+int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
+                 const struct vn_memplan_options *opts, struct vn_memplan *p,
                  struct vn_error *err) {
     const size_t per_token = vn_net_of(c->family)->scratch(c, b->act);
     const bool pooled = opts->pool != VN_POOL_NONE;
@@ -63,7 +63,7 @@ int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_bac
         !vn_mul(pooled ? 1 : (size_t)n, row, &longest))
         return vn_fail(err, VN_EFAIL, "cannot allocate %lld x %zu bytes", (long long)n,
                        per_token);
-    const size_t job = (size_t)vn_plan_job_bytes(pooled);
+    const size_t job = (size_t)vn_memplan_job_bytes(pooled);
     longest = longest > job ? longest : job;
     p->staging = p->product = 0;
     if (b->queues && b->attention == VN_ATTN_STANDARD)
@@ -76,14 +76,14 @@ int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_bac
     return VN_OK;
 }
 
-int64_t vn_plan_fit(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
-                    const struct vn_plan_options *opts, size_t bytes) {
-    struct vn_plan_options o = *opts;
-    struct vn_plan p;
+int64_t vn_memplan_fit(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
+                    const struct vn_memplan_options *opts, size_t bytes) {
+    struct vn_memplan_options o = *opts;
+    struct vn_memplan p;
     int64_t lo = 0, hi = INT32_MAX;
     while (lo < hi) {
         o.max_tokens = hi - (hi - lo) / 2;
-        if (vn_plan_make(c, rope, b, &o, &p, NULL) == VN_OK && p.total <= bytes)
+        if (vn_memplan_make(c, rope, b, &o, &p, NULL) == VN_OK && p.total <= bytes)
             lo = o.max_tokens;
         else
             hi = o.max_tokens - 1;

@@ -1,9 +1,9 @@
-/* plan.h - what the work on a model takes of a device's memory, beside the weights.
+/* memplan.h - what the work on a model takes of a device's memory, beside the weights.
  *
  * Arithmetic only: it is done before anything is allocated, so that what cannot fit is
  * refused with the numbers. The engine's arena is laid out here. */
-#ifndef VN_PLAN_H
-#define VN_PLAN_H
+#ifndef VN_MEMPLAN_H
+#define VN_MEMPLAN_H
 
 #include "backend.h"
 #include "model.h"
@@ -11,19 +11,19 @@
 /* Output that one job may give, unless a single record gives more: what travels to the host
  * at a time. Several are in flight, so memory is a multiple of it; but a slice never spans
  * two jobs, so jobs of token rows have to be large. */
-#define VN_PLAN_POOLED_BYTES ((int64_t)16 << 20)
-#define VN_PLAN_ROWS_BYTES ((int64_t)64 << 20)
-static inline int64_t vn_plan_job_bytes(bool pooled) {
-    return pooled ? VN_PLAN_POOLED_BYTES : VN_PLAN_ROWS_BYTES;
+#define VN_MEMPLAN_POOLED_BYTES ((int64_t)16 << 20)
+#define VN_MEMPLAN_ROWS_BYTES ((int64_t)64 << 20)
+static inline int64_t vn_memplan_job_bytes(bool pooled) {
+    return pooled ? VN_MEMPLAN_POOLED_BYTES : VN_MEMPLAN_ROWS_BYTES;
 }
 
-struct vn_plan_options {
+struct vn_memplan_options {
     enum vn_pooling pool;
     enum vn_dtype out_type; /* of token rows */
     int64_t max_tokens;     /* of one record */
 };
 
-struct vn_plan {
+struct vn_memplan {
     int64_t max_tokens;
     int64_t slice_tokens, slice_records; /* run at once, but for a longer record alone */
 
@@ -43,12 +43,12 @@ struct vn_plan {
 
 /* Plans for a model of this configuration on a backend, of which only act, attention,
  * slice_tokens and queues are used. `rope`: it has inv_freq. VN_EFAIL when a size overflows. */
-int vn_plan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
-                 const struct vn_plan_options *opts, struct vn_plan *out,
+int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
+                 const struct vn_memplan_options *opts, struct vn_memplan *out,
                  struct vn_error *err) VN_NODISCARD;
 
 /* The largest max_tokens whose plan takes at most `bytes`; 0 if there is none. */
-int64_t vn_plan_fit(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
-                    const struct vn_plan_options *opts, size_t bytes);
+int64_t vn_memplan_fit(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
+                    const struct vn_memplan_options *opts, size_t bytes);
 
 #endif
