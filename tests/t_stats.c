@@ -236,22 +236,27 @@ static void map_is_queues(void) {
     vn_idmap_free(m);
 }
 
+static bool takes(struct vn_idmap *m, const char *key, size_t n_key, int expected) {
+    size_t n;
+    const void *seen = vn_idmap_get(m, key, n_key, &n);
+    const void *got = seen ? vn_idmap_take(m, key, n_key, &n) : NULL;
+    return got && got == seen && n == sizeof expected && !memcmp(got, &expected, n);
+}
+
+/* More keys than buckets, each twice. */
 static void map_of_many_keys(void) {
     struct vn_idmap *m;
     char key[32];
     size_t n;
     bool all = true;
     CHECK_INT(vn_idmap_new(&m, &err), VN_OK);
-    for (int i = 0; i < 100000; i++) {
-        const size_t n_key = (size_t)sprintf(key, "read_%d", i);
-        if (vn_idmap_put(m, key, n_key, &i, sizeof i, &err) != VN_OK)
-            all = false;
+    for (int i = 0; i < 200000; i++) {
+        const size_t n_key = (size_t)sprintf(key, "read_%d", i % 100000);
+        all = all && vn_idmap_put(m, key, n_key, &i, sizeof i, &err) == VN_OK;
     }
     for (int i = 99999; i >= 0; i--) {
         const size_t n_key = (size_t)sprintf(key, "read_%d", i);
-        const void *seen = vn_idmap_get(m, key, n_key, &n);
-        const void *got = seen ? vn_idmap_take(m, key, n_key, &n) : NULL;
-        all = all && got == seen && got && n == sizeof i && !memcmp(got, &i, sizeof i) &&
+        all = all && takes(m, key, n_key, i) && takes(m, key, n_key, i + 100000) &&
               !vn_idmap_get(m, key, n_key, &n);
     }
     CHECK(all);
