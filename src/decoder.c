@@ -60,7 +60,7 @@ static int locate(struct decoder *d, const uint8_t **p, size_t *n) {
 /* Unpacks the next buffer, which must hold `need` bytes (lax: or more), into the next
  * storage. *size: the bytes it held; an empty buffer is for the caller to judge. */
 static int take(struct decoder *d, size_t need, size_t *size, uint8_t **out) {
-    const uint8_t *p;
+    const uint8_t *p = NULL; /* gcc cannot see that locate sets it, under TSan */
     size_t n;
     struct vn_buf *to = d->storage++;
     *size = 0;
