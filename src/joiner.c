@@ -11,9 +11,9 @@
 #define PART_ROWS 4096
 #define PART_BYTES ((int64_t)8 << 20) /* of vectors in a batch; a single one may have more */
 
-/* A column that the first stream has as well. */
+/* A column that a stream before this one has as well: the first of those. */
 struct shared {
-    int first, here;
+    int stream, there, here;
 };
 
 struct stream {
@@ -73,24 +73,34 @@ static bool same_type(const struct vn_field *a, const struct vn_field *b) {
     return same;
 }
 
-/* Finds what stream k has in common with the first one. */
+/* The first stream before k that has a column of that name; k: none. */
+static int find_stream(const struct vn_joiner *j, int k, const char *name) {
+    int from = 0;
+    while (from < k && vn_schema_find(j->in[from].schema, name) < 0)
+        from++;
+    return from;
+}
+
+/* Finds what stream k has in common with those before it. */
 static int find_shared(struct vn_joiner *j, int k, struct vn_error *err) {
-    struct stream *s = &j->in[k], *first = &j->in[0];
+    struct stream *s = &j->in[k];
     s->shared = vn_calloc((size_t)s->schema->n_fields, sizeof *s->shared, err);
     if (!s->shared)
         return VN_EFAIL;
     for (int i = 0; i < s->schema->n_fields; i++) {
         const struct vn_field *f = &s->schema->fields[i];
-        const int at = vn_schema_find(first->schema, f->level[0].name);
+        const int from = find_stream(j, k, f->level[0].name);
         char x[128], y[128];
-        if (i == s->embedding || i == s->status || i == s->record || at < 0)
+        if (i == s->embedding || i == s->status || i == s->record || from == k)
             continue;
+        const struct stream *first = &j->in[from];
+        const int at = vn_schema_find(first->schema, f->level[0].name);
         const struct vn_field *g = &first->schema->fields[at];
         if (!same_type(f, g))
             return vn_fail(err, VN_EINCOMPAT, "column '%s' is %s in '%s', %s in '%s'",
                            f->level[0].name, vn_field_type_text(g, x, sizeof x), first->name,
                            vn_field_type_text(f, y, sizeof y), s->name);
-        s->shared[s->n_shared++] = (struct shared){at, i};
+        s->shared[s->n_shared++] = (struct shared){from, at, i};
     }
     return VN_OK;
 }
@@ -318,13 +328,14 @@ static bool same_value(const struct vn_field *f, int l, const struct vn_column *
     return to == from || !memcmp(p + from, q + from_b, (size_t)(to - from));
 }
 
-/* Row r of what comes next, in stream k and in the first one. */
+/* Row r of what comes next, in stream k and in those before it. */
 static int check_row(const struct vn_joiner *j, int k, int64_t r, struct vn_error *err) {
-    const struct stream *s = &j->in[k], *first = &j->in[0];
+    const struct stream *s = &j->in[k];
     for (int i = 0; i < s->n_shared; i++) {
         const struct shared c = s->shared[i];
+        const struct stream *first = &j->in[c.stream];
         const struct vn_field *f = &s->schema->fields[c.here];
-        const struct vn_column *a = &first->ready.columns[c.first],
+        const struct vn_column *a = &first->ready.columns[c.there],
                                *b = &s->ready.columns[c.here];
         if (same_value(f, 0, a, first->at + r, b, s->at + r))
             continue;
