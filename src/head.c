@@ -78,6 +78,7 @@ static int check_type(const json_t *o, struct vn_error *err) {
 static int read_config(struct vn_head *h, struct vn_error *err) {
     const json_t *o = h->config;
     const char *activation;
+    int64_t chunk;
     int rc = vn_json_string(o, "activation", &activation, err);
     if (rc == VN_OK && strcmp(activation, "relu") && strcmp(activation, "gelu"))
         rc = vn_json_wrong(o, "activation", "\"relu\" or \"gelu\"", err);
@@ -85,6 +86,8 @@ static int read_config(struct vn_head *h, struct vn_error *err) {
         h->gelu = !strcmp(activation, "gelu");
         rc = read_labels(h, o, err);
     }
+    if (rc == VN_OK && json_object_get(o, "chunk"))
+        rc = vn_json_int(o, "chunk", 1, INT32_MAX, &chunk, err);
     return rc == VN_OK ? check_inputs(h, o, err) : rc;
 }
 
@@ -281,6 +284,23 @@ static int check_widths(const struct vn_head *h, const struct vn_schema *s,
     return rc;
 }
 
+/* The letters in a chunk, of a stream that says how many there are: chunks may as well have
+ * been cut before, and come as FASTA. */
+static int check_chunk(const struct vn_head *h, const struct vn_schema *s,
+                       struct vn_error *err) {
+    const json_t *chunk = json_object_get(h->config, "chunk");
+    char found[32], wanted[32];
+    snprintf(wanted, sizeof wanted, "%lld", (long long)json_integer_value(chunk));
+    for (int k = 0; chunk && k < vn_schema_inputs(s); k++)
+        if (vn_schema_input_provenance(s, k, "chunk", found, sizeof found) &&
+            strcmp(wanted, found))
+            return vn_fail(err, VN_EINCOMPAT,
+                           "head '%s' was trained on chunks of %s, the stream's have %s "
+                           "(vn-orf --chunk)",
+                           h->name, wanted, found);
+    return VN_OK;
+}
+
 int vn_head_check(const struct vn_head *h, const struct vn_schema *s, int32_t d,
                   struct vn_error *err) {
     static const char *const facts[] = {"model", "sha256", "layer", "pool"};
@@ -295,5 +315,5 @@ int vn_head_check(const struct vn_head *h, const struct vn_schema *s, int32_t d,
     for (size_t k = 0; k < n; k++)
         for (size_t i = 0; rc == VN_OK && i < sizeof facts / sizeof *facts; i++)
             rc = check_fact(h, s, (int)k, facts[i], err);
-    return rc;
+    return rc == VN_OK ? check_chunk(h, s, err) : rc;
 }

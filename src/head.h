@@ -7,11 +7,12 @@
  *    "labels": ["others", "virus"],               outputs of the last layer, in order
  *    "inputs": [{"model": "esm2_t36_3B_UR50D", "sha256": "...", "layer": 36,
  *                "pool": "mean", "width": 2560}], side by side, in this order
- *    "chunk": 500, "trained_on": "..."}           optional facts
+ *    "chunk": 500, "trained_on": "..."}           optional facts: letters in a chunk
  *
  * y = softmax(W_n act(... act(W_0 x + b_0) ...) + b_n). In "inputs" every member but "width"
- * may be absent; those that are there must agree with the stream's provenance. Heads of
- * several inputs take the vectors that vn-join puts side by side. */
+ * may be absent; those that are there must agree with the stream's provenance; "chunk" must
+ * agree where the stream says how vn-orf cut it. Heads of several inputs take the vectors
+ * that vn-join puts side by side. */
 #ifndef VN_HEAD_H
 #define VN_HEAD_H
 
