@@ -33,7 +33,8 @@
 #   ORACLE_PYTHON=X   a Python with tests/oracle/requirements.txt, for check-oracle, bench
 #   V=1               show the commands
 #
-# A file of src/ with a hyphen in its name is a program, one without is the library.
+# A file of src/ with a hyphen in its name is a program (one in .sh a script, which gets its
+# version), one without is the library.
 # Objects live in build/<configuration>/, so that switching SAN, CUDA or ONEDNN back and
 # forth rebuilds nothing twice; other flags rebuild when they change. bin/ holds the
 # configuration built last, and build/last points to it.
@@ -99,6 +100,7 @@ override LDLIBS := $(CUDA_LINK) $(POPT) $(JANSSON) -lzstd -lz -lzip $(if $(filte
 
 PROG_SRC := $(wildcard src/vn-*.c)
 LIB_SRC  := $(filter-out $(PROG_SRC) $(if $(filter 1,$(HTSLIB)),,src/bam.c),$(wildcard src/*.c))
+SCRIPTS  := $(patsubst src/%.sh,bin/%,$(wildcard src/vn-*.sh))
 PROGS    := $(PROG_SRC:src/%.c=bin/%)
 LIB_OBJ  := $(LIB_SRC:src/%.c=$(B)/%.o)
 TEST_SRC := $(wildcard tests/t_*.c)
@@ -115,7 +117,7 @@ say = @printf '  %-4s %s\n' $(1) $@
 endif
 
 .PHONY: all
-all: $(B)/libvn.a $(CUDA_LIB) $(PROGS)
+all: $(B)/libvn.a $(CUDA_LIB) $(PROGS) $(SCRIPTS)
 	@ln -sfn $(notdir $(B)) build/last
 
 # What everything was compiled with: touched only when that changes, and then all is again.
@@ -159,6 +161,12 @@ $(B)/bin/%: $(B)/%.o $(B)/libvn.a $(CUDA_LIB)
 FORCE:
 $(PROGS): bin/%: $(B)/bin/% FORCE
 	@cmp -s $< $@ || cp $< $@.tmp && if [ -e $@.tmp ]; then mv -f $@.tmp $@; fi
+
+version := $(shell sed -n 's/^.define VN_VERSION "\(.*\)"/\1/p' src/vn.h)
+$(SCRIPTS): bin/%: src/%.sh src/vn.h
+	$(call say,SH)
+	@mkdir -p $(@D)
+	$(Q)sed 's/@VERSION@/$(version)/' $< >$@.tmp && chmod 755 $@.tmp && mv -f $@.tmp $@
 
 # ---- tests ------------------------------------------------------------------------------
 
@@ -241,19 +249,19 @@ MAN     := $(wildcard man/*.[157])
 .PHONY: install uninstall
 install: all
 	$(INSTALL) -d $(bindir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man7
-	$(INSTALL) -m 755 $(PROGS) $(bindir)
+	$(INSTALL) -m 755 $(PROGS) $(SCRIPTS) $(bindir)
 	$(INSTALL) -m 644 $(filter %.1,$(MAN)) $(mandir)/man1
 	$(INSTALL) -m 644 $(filter %.5,$(MAN)) $(mandir)/man5
 	$(INSTALL) -m 644 $(filter %.7,$(MAN)) $(mandir)/man7
 uninstall:
-	rm -f $(PROGS:bin/%=$(bindir)/%)
+	rm -f $(patsubst bin/%,$(bindir)/%,$(PROGS) $(SCRIPTS))
 	rm -f $(foreach m,$(MAN),$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
 
 .PHONY: help clean print-config
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 clean:
-	rm -rf $(filter-out build/oracle-venv,$(wildcard build/*)) $(PROGS)
+	rm -rf $(filter-out build/oracle-venv,$(wildcard build/*)) $(PROGS) $(SCRIPTS)
 print-config:
 	@echo "configuration $(CONF): CC=$(CC) CUDA=$(CUDA) ONEDNN=$(ONEDNN) HTSLIB=$(HTSLIB) SAN=$(SAN)"
 

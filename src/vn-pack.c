@@ -276,8 +276,9 @@ static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
         vn_source_close(source);
         return rc;
     }
-    /* how every Arrow stream begins; no text does */
-    return n == sizeof head && !memcmp(head, "\xff\xff\xff\xff", n)
+    /* How every Arrow stream begins; no text does. Where a stream is asked for, nothing at all
+     * is one that was cut, and not a text without records. */
+    return !memcmp(head, "\xff\xff\xff\xff", n) && (n == sizeof head || p->column)
                ? pack_stream(p, source, err)
                : pack_fastx(p, source, err);
 }

@@ -45,8 +45,8 @@ refused() {
 }
 
 programs=0
-for source in "$top"/src/vn-*.c; do
-    name=${source##*/} && name=${name%.c}
+for source in "$top"/src/vn-*.c "$top"/src/vn-*.sh; do
+    name=${source##*/} && name=${name%.*}
     programs=$((programs + 1))
     "$name" --help >help 2>err </dev/null && [ ! -s err ] && [ -s help ]
     verdict $? "$name --help"
@@ -90,7 +90,7 @@ verdict $? "there are programs"
 
 for page in "$top"/man/*.1; do
     name=${page##*/}
-    [ -e "$top/src/${name%.1}.c" ]
+    [ -e "$top/src/${name%.1}.c" ] || [ -e "$top/src/${name%.1}.sh" ]
     verdict $? "$name is the page of a program"
 done
 

@@ -1,0 +1,242 @@
+#!/usr/bin/env bash
+# vn-predict: the graph by one command is the graph by hand; a row for each read, in order;
+# whatever goes wrong ends in the status of its cause, with nothing half-done, no process and
+# no file left; neither side of the graph can hold up the other for ever. The second part of
+# make bench (bench_predict.sh) does the same with 100,000 reads. Prints "ok"/"not ok" lines.
+set -u
+. "$T/fixture.sh"
+mkmodel=$B/tests/mkmodel
+"$mkmodel" --seed 3 esm && "$mkmodel" --dnabert --width 48 --heads 3 --seed 4 dna || exit 1
+inputs='[{"width": 48, "model": "dna", "pool": "mean-all"}, {"width": 32, "model": "esm", "layer": 2}]'
+"$mkmodel" --head --input 80 --inputs "$inputs" --seed 9 both
+"$mkmodel" --head --input 32 --inputs '[{"width": 32, "model": "esm"}]' protein
+"$mkmodel" --head --input 48 --inputs '[{"width": 48, "model": "dna"}]' dna-only
+"$mkmodel" --head --input 32 unnamed
+make_dna 300 >reads.fa
+predict="vn-predict --device cpu -t 2"
+bad=$T/bad/seq
+
+# ---- results ---------------------------------------------------------------------------
+
+by_hand() { # chunk
+    vn-orf --chunk "$1" reads.fa >records.vn
+    vn-pack -m dna records.vn | vn-embed -m dna --device cpu --pool auto >dna.vn
+    vn-pack -m esm records.vn | vn-embed -m esm --device cpu --pool auto >esm.vn
+    vn-join dna.vn esm.vn | vn-classify -m both --format stream >scores.vn
+}
+by_hand 120 2>err
+vn-classify -m both --by source <(vn-join dna.vn esm.vn) >want.calls
+vn-classify -m both <(vn-join dna.vn esm.vn) >want.frames
+vn-classify --format virnucpro -o want scores.vn
+
+$predict -m both --chunk 120 -o out reads.fa >said 2>err
+[ $? = 0 ] && cmp want.calls out/calls.tsv && cmp want.frames out/frames.tsv &&
+    [ "$(ls -A out | xargs)" = "calls.tsv frames.tsv" ] && [ ! -s said ]
+say $? "both models: the files of the graph by hand, and no others"
+[ "$(cat err)" = "$(grep -h 'no token' err)" ]
+say $? "both models: nothing is said but what the programs warn of"
+cmp <(cut -f 1,2 out/calls.tsv) <(echo "id	record" && seq 0 299 | sed 's/.*/dna&\t&/')
+say $? "a row for each read, in order"
+[ "$(cut -f 3 out/calls.tsv | sort | uniq -c | awk '$1 > 30' | wc -l)" = 3 ]
+say $? "both labels and no label are there"
+
+$predict -m both --chunk 120 --format virnucpro --quiet -o files <reads.fa 2>err
+[ $? = 0 ] && [ ! -s err ] && diff -r want <(:) 2>/dev/null
+cmp files/calls.tsv want.calls && cmp want/prediction_results.txt files/prediction_results.txt &&
+    cmp want/prediction_results_highestscore.csv files/prediction_results_highestscore.csv &&
+    [ ! -s err ] && [ "$(ls -A files | wc -l)" = 4 ]
+say $? "VirNucPro's files as well, from standard input, quietly"
+
+vn-orf --chunk 500 reads.fa >records.vn
+vn-pack -m esm records.vn 2>err | vn-embed -m esm --device cpu --pool auto | vn-classify -m protein >want.esm
+vn-pack -m dna records.vn 2>err | vn-embed -m dna --device cpu --pool auto | vn-classify -m dna-only >want.dna
+$predict -m protein -o one reads.fa 2>err && cmp one/frames.tsv want.esm
+say $? "a head of proteins alone"
+$predict -m dna-only -o one reads.fa 2>err && cmp one/frames.tsv want.dna
+say $? "a head of nucleotides alone, into the same directory"
+$predict -m unnamed --models "$PWD/esm" -o two reads.fa 2>err && cmp two/frames.tsv want.esm
+say $? "--models names what the head does not"
+mkdir models && cp -r dna esm models && cp -r both models/virnucpro-300
+VN_MODELS=$PWD/models bash -c "cd models && exec $predict -m 300 -o ../three ../reads.fa" 2>err &&
+    cmp <(vn-orf --chunk 300 reads.fa | vn-view --columns id | tail -n +2) \
+        <(cut -f 1 three/frames.tsv | tail -n +2)
+say $? "--model 300: virnucpro-300, chunks of 300"
+gzip -c reads.fa >reads.fa.gz
+$predict -v -m both --model-type both -e 120 -o "a b" reads.fa.gz >said 2>err
+[ $? = 0 ] && cmp "a b/calls.tsv" want.calls && [ "$(grep -c peak err)" = 9 ] &&
+    grep -q "vn-predict: results in './a b'" err && [ ! -s said ]
+say $? "VirNucPro's words, gzip, a blank in the name; -v: what each program did"
+: >empty.fa
+$predict -m both -o nothing empty.fa 2>err && [ "$(cat nothing/*.tsv | wc -l)" = 2 ]
+say $? "no reads: tables without rows"
+printf '>x\nNNN\n>y\n\n' >odd.fa
+$predict -m both -o odd odd.fa 2>err && [ "$(cut -f 1,3,6 odd/calls.tsv | tail -n +2 | xargs)" = "x . no codon y . empty" ]
+say $? "reads without anything: rows all the same"
+
+# ---- refusals --------------------------------------------------------------------------
+
+cp -r out before
+leftovers() { # processes of runs below this directory, files of a run
+    grep -lsz "^VN_PREDICT=$PWD/" /proc/[0-9]*/environ
+    find . -name '.vn-predict*' -o -type p ! -name in
+}
+# status wanted, words of the message, name, arguments: nothing has changed after it
+fails() {
+    local want=$1 words=$2 name=$3 rc
+    shift 3
+    timeout 20 "$@" </dev/null >said 2>err
+    rc=$?
+    [ $rc = "$want" ] && grep -q -e "$words" err && [ ! -s said ] && [ "$(wc -l <err)" -le 3 ]
+    say $? "$name (status $rc)"
+    [ $rc = "$want" ] || sed 's/^/# /' err
+    diff -r before out && [ ! -e new ] && [ -z "$(leftovers)" ] ||
+        { say_not_ok "$name: something has changed" && leftovers | sed 's/^/# /'; }
+}
+here="$predict -m both -o $PWD/out" # with $PWD in it, so that leftovers finds its processes
+fails 2 'with -o' "no directory" $predict -m both reads.fa
+fails 2 'tsv or virnucpro' "an unknown format" $here --format csv reads.fa
+fails 2 'has 2 inputs, found 1' "too few models" $here --models esm reads.fa
+fails 2 'does not say what model' "a head that names no model" $predict -m unnamed -o "$PWD/new" reads.fa
+fails 2 'threshold' "a threshold that is none" $here --threshold x reads.fa
+fails 66 'nowhere' "no such head" $predict -m nowhere -o "$PWD/new" reads.fa
+fails 76 'no classifier head' "a model for a head" $predict -m esm -o "$PWD/new" reads.fa
+fails 66 'nowhere' "no such model" $here --models dna,nowhere reads.fa
+fails 76 'wants' "models in the wrong order" $here --models esm,dna reads.fa
+fails 66 'missing.fa' "no such file" $here reads.fa missing.fa
+fails 66 'missing.fa' "no such file, a new directory" $predict -m both -o "$PWD/new" missing.fa
+fails 65 'gzip' "a damaged file" $here "$bad/cut.fa.gz"
+fails 65 'line' "a digit in a sequence" $here reads.fa "$bad/digit.fa"
+fails 74 'no/new' "no place for the directory" $predict -m both -o "$PWD/no/new" reads.fa
+sed 's/"labels"/"chunk": 300, "labels"/' both/config.json >x && cp -r both trained && cp x trained/config.json
+fails 76 'trained on chunks of 300' "chunks of another length than the head's" \
+    $predict -m trained -o "$PWD/new" --chunk 500 reads.fa
+fails 74 'not be written' "no room for the results" bash -c "ulimit -f 4; $here reads.fa"
+vn-embed -m esm --device cuda dna.vn >/dev/null 2>err
+[ $? != 69 ] || fails 69 'cuda' "no GPU" $here --gpus 0 reads.fa
+mkdir taken && mkdir taken/calls.tsv
+$predict -m both -o taken reads.fa 2>err
+[ $? = 74 ] && [ "$(ls -A taken/calls.tsv)" = "" ]
+say $? "a directory that has the name of the results"
+
+# ---- killed and interrupted -------------------------------------------------------------
+
+# The programs, with some of them replaced by scripts: a directory of them, whose vn-predict
+# takes them from there.
+export REAL
+REAL=$(dirname "$(command -v vn-join)")
+others() { # directory
+    mkdir "$1" && cp "$REAL/vn-predict" "$1" && ln -s "$REAL"/vn-[!p]* "$REAL/vn-pack" "$1"
+}
+instead() { # DIRECTORY/PROGRAM; the script is standard input
+    rm -f "$1" && cat >"$1" && chmod +x "$1"
+}
+others small
+instead small/vn-pack <<'END'
+#!/bin/sh
+exec "$REAL/vn-pack" --window 100 --max-tokens 2000 "$@"
+END
+
+# so many rows that vn-orf sends the first of them, hardly any with an open frame
+"$B/tests/mkfasta" genome 4500000 | sed 1d | tr -d '\n' | fold -w 500 | awk '{ print ">m" NR; print }' >many.fa
+
+# Starts a run whose input stays open, in the background; sets pid, waits for the first rows.
+start() {
+    rm -rf run in && mkdir run && mkfifo in
+    env --default-signal=INT,TERM,HUP small/$predict -m both -o "$PWD/run/out" <in >said 2>err &
+    pid=$!
+    exec 4>in
+    cat reads.fa many.fa >&4
+    for _ in $(seq 100); do
+        [ -s "$(echo run/out/.vn*/frames.tsv)" ] && break
+        sleep 0.05
+    done
+}
+members() { # process numbers of the run's programs, in the order of their start
+    grep -lsz "^VN_PREDICT=$PWD/" /proc/[0-9]*/environ | tr -dc '0-9\n' | sort -n | xargs
+}
+all_gone() { # within tenths of a second
+    local i
+    for ((i = 0; i < $1; i++)); do
+        [ -z "$(leftovers)" ] && [ -z "$(ls -A run)" ] && return
+        sleep 0.1
+    done
+    leftovers | sed 's/^/# left: /'
+    return 1
+}
+ended() { # name, status wanted, seconds allowed
+    local rc from=$SECONDS
+    wait $pid
+    rc=$?
+    [ $rc = "$2" ] && [ $((SECONDS - from)) -le "${3:-20}" ] && all_gone 1
+    say $? "$1 (status $rc)"
+    [ $rc = "$2" ] || sed 's/^/# /' err
+    exec 4>&-
+}
+
+start
+set -- $(members)
+[ $# = 11 ]
+say $? "eleven programs at work"
+kill -TERM $pid
+ended "SIGTERM" 143 5
+for n in $(seq 11); do
+    start
+    set -- $(members)
+    victim=$(tr '\0' ' ' <"/proc/${!n}/cmdline" 2>/dev/null | cut -c 1-40)
+    kill -KILL "${!n}"
+    ended "kill -9 of program $n: $victim" 137
+done 2>/dev/null
+start
+pkill -KILL -P $pid -f vn-predict # the watcher
+ended "kill -9 of the watcher" 137
+start
+kill -KILL $pid
+all_gone 30
+say $? "kill -9 of vn-predict itself: nothing is left"
+exec 4>&-
+wait $pid 2>/dev/null
+for signal in INT:130 HUP:129; do
+    start
+    kill -${signal%:*} $pid
+    ended "SIG${signal%:*}" ${signal#*:}
+done
+start
+set -- $(members)
+kill -STOP "$5" "$7"
+kill -TERM $pid
+ended "SIGTERM, with two programs stopped" 143
+start
+exec 4>&-
+wait $pid && [ "$(wc -l <run/out/calls.tsv)" = 9301 ]
+say $? "left alone, the same run is complete"
+
+# ---- no deadlock ------------------------------------------------------------------------
+
+# One of the embedders gets its input slowly, while vn-join may keep next to nothing.
+others slow
+instead slow/vn-join <<'END'
+#!/bin/sh
+exec "$REAL/vn-join" --buffer 4096 "$@"
+END
+instead slow/vn-embed <<'END'
+#!/bin/bash
+case " $* " in
+*" -m $SLOW "*) while head -c 20000 >chunk.$$ && [ -s chunk.$$ ]; do cat chunk.$$; sleep 0.02; done | "$REAL/vn-embed" "$@" ;;
+*) exec "$REAL/vn-embed" "$@" ;;
+esac
+END
+make_dna 2000 9 >more.fa
+$predict -m both -o "$PWD/fast" more.fa 2>err
+for side in dna esm; do
+    SLOW=$side timeout 120 slow/vn-predict --device cpu -t 2 -m both \
+        -o "$PWD/late" more.fa 2>err && cmp fast/calls.tsv late/calls.tsv && cmp fast/frames.tsv late/frames.tsv
+    say $? "$side is slow: the same results"
+    rm -rf late
+done
+
+# ---- on a terminal ------------------------------------------------------------------------
+
+python3 "$T/terminal.py" out vn-predict --device cpu -m both -o shown reads.fa >shown.txt 2>err </dev/null
+[ $? = 0 ]
+say $? "standard output is a terminal: nothing is written there"
+exit $((failures > 0))
