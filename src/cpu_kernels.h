@@ -142,48 +142,42 @@ static void rotate(const struct vn_cpu_head *h, int64_t np, float scale, float *
     }
 }
 
-/* Keys that are summed up before they are added to those before: a sum of thousands in one
+/* What is summed up before it is added to what came before: keys, columns of a matrix, and
+ * products of a score, whose error weighs more the larger it is. A sum of thousands in one
  * go would lose a bit of every four. */
-#define SUM_KEYS 256
+#define SUM_PART 256
+#define SUM_SCORE 64
 
 /* to [ROWS] rows of nv vectors = sum over i < n of a_i[0..ROWS) b_i[nv vectors], times
- * scale; row r, vector v takes i in order, in parts of SUM_KEYS that start from 0, so that
- * neither ROWS nor nv matter. */
+ * scale; row r, vector v takes i in order, in parts that start from 0, so that neither ROWS
+ * nor nv matter. */
 INLINE void outer_products(const float *a, int64_t a_step, const float *b, int64_t b_step,
-                           int64_t n, const vf *scale, float *to, int64_t to_step,
-                           const int nv) {
-    vf acc[ROWS][WIDE] = {{{0}}};
-    for (int64_t i = 0; i < n; i++) {
-        if (i && i % SUM_KEYS == 0) {
-#pragma GCC unroll 8
-            for (int r = 0; r < ROWS; r++) {
-#pragma GCC unroll 4
-                for (int v = 0; v < nv; v++) {
-                    float *at = to + r * to_step + v * LANES;
-                    v_store(at, i == SUM_KEYS ? acc[r][v] : v_load(at) + acc[r][v]);
-                    acc[r][v] = (vf){0};
-                }
-            }
-        }
-        vf bv[WIDE];
-#pragma GCC unroll 4
-        for (int v = 0; v < nv; v++)
-            bv[v] = v_load(b + i * b_step + v * LANES);
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) {
-            vf x = v_set1(a[i * a_step + r]);
+                           int64_t n, const int64_t part, const vf *scale, float *to,
+                           int64_t to_step, const int nv) {
+    for (int64_t from = 0; from < n; from += part) {
+        const int64_t end = n - from < part ? n : from + part;
+        vf acc[ROWS][WIDE] = {{{0}}};
+        for (int64_t i = from; i < end; i++) {
+            vf bv[WIDE];
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++)
-                acc[r][v] = v_fma(x, bv[v], acc[r][v]);
-        }
-    }
+                bv[v] = v_load(b + i * b_step + v * LANES);
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) {
+            for (int r = 0; r < ROWS; r++) {
+                vf x = v_set1(a[i * a_step + r]);
 #pragma GCC unroll 4
-        for (int v = 0; v < nv; v++) {
-            float *at = to + r * to_step + v * LANES;
-            vf sum = n > SUM_KEYS ? v_load(at) + acc[r][v] : acc[r][v];
-            v_store(at, sum * scale[v]);
+                for (int v = 0; v < nv; v++)
+                    acc[r][v] = v_fma(x, bv[v], acc[r][v]);
+            }
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) {
+                float *at = to + r * to_step + v * LANES;
+                vf sum = from ? v_load(at) + acc[r][v] : acc[r][v];
+                v_store(at, end == n ? sum * scale[v] : sum);
+            }
         }
     }
 }
@@ -195,8 +189,8 @@ INLINE void scores(const struct vn_cpu_head *h, const float *q, const float *k,
     for (int v = 0; v < nv; v++)
         one[v] = v_set1(1);
     for (int64_t j = 0; j < h->n; j += ROWS)
-        outer_products(k + j, np, q, np, h->d_head, one, s + j * nv * LANES, nv * LANES,
-                       nv);
+        outer_products(k + j, np, q, np, h->d_head, SUM_SCORE, one, s + j * nv * LANES,
+                       nv * LANES, nv);
 }
 
 /* Takes slope |i - j| from the scores of queries i from q0 on, with all keys j. */
@@ -231,7 +225,7 @@ INLINE void softmax(int64_t n, float *s, vf *inverse, const int nv) {
             v_store(s + (j * nv + v) * LANES, p);
             part[v] += p;
         }
-        if ((j + 1) % SUM_KEYS == 0 || j + 1 == n)
+        if ((j + 1) % SUM_PART == 0 || j + 1 == n)
             for (int v = 0; v < nv; v++) {
                 sum[v] += part[v];
                 part[v] = (vf){0};
@@ -276,7 +270,7 @@ INLINE void attn_block(const struct vn_cpu_head *h, const struct attn_scratch *m
         add_alibi(h, q0, m->s, nv);
     softmax(h->n, m->s, inverse, nv);
     for (int c = 0; c < h->d_head; c += ROWS)
-        outer_products(m->v + c, h->d_head, m->s, nv * LANES, h->n, inverse,
+        outer_products(m->v + c, h->d_head, m->s, nv * LANES, h->n, SUM_PART, inverse,
                        m->o + c * nv * LANES, nv * LANES, nv);
     store_transposed(h, m->o, q0, nv);
 }
@@ -318,22 +312,30 @@ static void k_attn(const struct vn_cpu_head *h) {
 INLINE void gemm_block(const float *x, const void *panel, enum vn_dtype type,
                        const float *bias, float *y, int64_t n_in, int64_t n_out,
                        int64_t cols) {
-    vf acc[ROWS][2] = {{{0}}};
-    for (int64_t i = 0; i < n_in; i++) {
-        vf w0 = v_load_act(panel, type, i * COLS, LANES);
-        vf w1 = v_load_act(panel, type, i * COLS + LANES, LANES);
+    vf sum[ROWS][2] = {{{0}}};
+    for (int64_t from = 0; from < n_in; from += SUM_PART) {
+        int64_t to = n_in - from < SUM_PART ? n_in : from + SUM_PART;
+        vf acc[ROWS][2] = {{{0}}};
+        for (int64_t i = from; i < to; i++) {
+            vf w0 = v_load_act(panel, type, i * COLS, LANES);
+            vf w1 = v_load_act(panel, type, i * COLS + LANES, LANES);
 #pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) {
-            vf b = v_set1(x[r * n_in + i]);
-            acc[r][0] = v_fma(b, w0, acc[r][0]);
-            acc[r][1] = v_fma(b, w1, acc[r][1]);
+            for (int r = 0; r < ROWS; r++) {
+                vf b = v_set1(x[r * n_in + i]);
+                acc[r][0] = v_fma(b, w0, acc[r][0]);
+                acc[r][1] = v_fma(b, w1, acc[r][1]);
+            }
         }
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < 2; v++)
+                sum[r][v] += acc[r][v];
     }
     for (int r = 0; r < ROWS; r++) {
         for (int i = 0; i < 2 && i * LANES < cols; i++) {
             int64_t n = cols - i * LANES;
             vf b = v_load_act(bias, VN_F32, i * LANES, n);
-            v_store_act(y, VN_F32, r * n_out + i * LANES, n, acc[r][i] + b);
+            v_store_act(y, VN_F32, r * n_out + i * LANES, n, sum[r][i] + b);
         }
     }
 }

@@ -2,7 +2,7 @@
  *
  * Weights are packed into panels of a few vectors of columns, [n_in, gemm_cols] each, in
  * the activation type. A block of VN_CPU_ROWS rows, filled up with zero rows, is
- * multiplied at a time, every sum running once over n_in in order. */
+ * multiplied at a time, every sum running once over n_in in order, in parts. */
 #include "cpu.h"
 
 #include <stdlib.h>

@@ -298,9 +298,9 @@ static void linear(void) {
             memcpy(is, y, (size_t)(n * n_out) * 4);
             bool ok = run_linear(open_now[i], m, &w, x, n, is);
             compare(i, where, ok, is, want, n, n_out,
-                    e == VN_EPI_RESIDUAL ? by_type(1.5e-6, 1e-5, 1e-5)
+                    e == VN_EPI_RESIDUAL ? by_type(1e-6, 1e-5, 1e-5)
                     : e == VN_EPI_GLU    ? by_type(2e-6, 2e-3, 2e-4) * more_on_gpu(i, 5)
-                                         : by_type(1.5e-6, 1e-3, 1e-4) * more_on_gpu(i, 5));
+                                         : by_type(1e-6, 1e-3, 1e-4) * more_on_gpu(i, 5));
             open_now[i]->ops.matrix_free(open_now[i], m);
         }
         free(x), free(y), free(want), free(is), free_weights(&w);
@@ -321,7 +321,7 @@ static void attn_case(const struct layout *l, int heads, int k, float theta, flo
                  theta < 0 ? ", alibi" : "", layout_name(l));
         bool ok = run_attn(open_now[i], l, qkv, heads, k, theta, is);
         compare(i, where, ok, is, want, n, d,
-                by_type(size > 2 ? 2.5e-6 : 1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
+                by_type(1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
     }
     free(qkv), free(want), free(is);
 }
