@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -80,47 +79,16 @@ int64_t vn_ahead_spilled(const struct vn_ahead *a) {
 
 /* ---- the file -------------------------------------------------------------------- */
 
-/* Without a name, so that nothing can be left behind. */
-static int open_file(struct pipe_source *p, struct vn_error *err) {
-    char path[4096];
-    const char *dir = getenv("TMPDIR");
-    dir = dir && *dir ? dir : "/tmp";
-    if (p->file >= 0)
-        return VN_OK;
-    if ((size_t)snprintf(path, sizeof path, "%s/vn-ahead.XXXXXX", dir) >= sizeof path)
-        return vn_fail(err, VN_EWRITE, "TMPDIR is too long");
-    p->file = mkostemp(path, O_CLOEXEC);
-    if (p->file < 0)
-        return vn_fail_errno(err, VN_EWRITE, errno, "cannot make a temporary file in '%s'",
-                             dir);
-    unlink(path);
-    return VN_OK;
-}
-
 static int write_chunk(struct pipe_source *p, const struct chunk *c, struct vn_error *err) {
-    int rc = open_file(p, err);
-    for (size_t done = 0; rc == VN_OK && done < c->len;) {
-        ssize_t n = pwrite(p->file, c->data + done, c->len - done, c->slot + (off_t)done);
-        if (n > 0)
-            done += (size_t)n;
-        else if (n == 0 || errno != EINTR)
-            rc = vn_fail_errno(err, VN_EWRITE, n ? errno : ENOSPC,
-                               "cannot write what '%s' is ahead to a temporary file",
-                               p->base.name);
-    }
-    return rc;
+    int rc = p->file >= 0 ? VN_OK : (p->file = vn_temp_open(err));
+    if (rc >= 0)
+        rc = vn_temp_write(p->file, c->data, c->len, (uint64_t)c->slot, err);
+    return rc < 0 ? vn_prefix(err, "what '%s' is ahead", p->base.name) : VN_OK;
 }
 
 static int read_chunk(struct pipe_source *p, const struct chunk *c, struct vn_error *err) {
-    for (size_t done = 0; done < c->len;) {
-        ssize_t n = pread(p->file, p->fetched + done, c->len - done, c->slot + (off_t)done);
-        if (n > 0)
-            done += (size_t)n;
-        else if (n == 0 || errno != EINTR)
-            return vn_fail_errno(err, VN_EFAIL, n ? errno : EIO,
-                                 "cannot read the temporary file of '%s'", p->base.name);
-    }
-    return VN_OK;
+    int rc = vn_temp_read(p->file, p->fetched, c->len, (uint64_t)c->slot, err);
+    return rc < 0 ? vn_prefix(err, "what '%s' was ahead", p->base.name) : VN_OK;
 }
 
 /* Moves the last chunk, which is full, to the file if memory holds enough without it, and

@@ -1,7 +1,5 @@
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,30 +19,13 @@ struct spool {
     uint64_t bytes;
 };
 
-static int spool_make(struct spool *s, struct vn_error *err) {
-    const char *dir = getenv("TMPDIR");
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s/vn-view.XXXXXX", dir && *dir ? dir : "/tmp");
-    if (n >= (int)sizeof path)
-        return vn_fail(err, VN_EWRITE, "TMPDIR is too long");
-    s->fd = mkstemp(path);
-    if (s->fd < 0)
-        return vn_fail_errno(err, VN_EWRITE, errno, "cannot create '%s'", path);
-    unlink(path);
-    return VN_OK;
-}
-
 static int spool_flush(struct spool *s, struct vn_error *err) {
-    int rc = s->fd < 0 ? spool_make(s, err) : VN_OK;
-    for (size_t at = 0; at < s->buf.len && rc == VN_OK;) {
-        ssize_t n = write(s->fd, s->buf.data + at, s->buf.len - at);
-        if (n > 0)
-            at += (size_t)n;
-        else if (errno != EINTR)
-            rc = vn_fail_errno(err, VN_EWRITE, errno, "cannot write a temporary file");
-    }
+    const uint64_t at = s->bytes - s->buf.len;
+    int rc = s->fd >= 0 ? VN_OK : (s->fd = vn_temp_open(err));
+    if (rc >= 0)
+        rc = vn_temp_write(s->fd, s->buf.data, s->buf.len, at, err);
     s->buf.len = 0;
-    return rc;
+    return rc < 0 ? rc : VN_OK;
 }
 
 static int spool_put(struct spool *s, const void *p, size_t n, struct vn_error *err) {
@@ -61,12 +42,11 @@ static int spool_copy(struct spool *s, struct vn_sink *sink, struct vn_error *er
     if (rc == VN_OK)
         rc = vn_buf_resize(&s->buf, SPOOL_BUFFER, err);
     for (uint64_t at = 0; at < s->bytes && rc == VN_OK;) {
-        ssize_t n = pread(s->fd, s->buf.data, s->buf.len, (off_t)at);
-        if (n > 0)
-            rc = vn_sink_write(sink, s->buf.data, (size_t)n, err);
-        else if (n == 0 || errno != EINTR)
-            rc = vn_fail_errno(err, VN_EWRITE, n ? errno : EIO, "cannot read a temporary file");
-        at += n > 0 ? (uint64_t)n : 0;
+        const uint64_t left = s->bytes - at, n = left < s->buf.len ? left : s->buf.len;
+        rc = vn_temp_read(s->fd, s->buf.data, n, at, err);
+        if (rc == VN_OK)
+            rc = vn_sink_write(sink, s->buf.data, n, err);
+        at += n;
     }
     return rc;
 }

@@ -441,3 +441,43 @@ void vn_sink_abort(struct vn_sink *s) {
 const char *vn_sink_name(const struct vn_sink *s) {
     return s->name;
 }
+
+/* ---- temporary files ------------------------------------------------------------- */
+
+int vn_temp_open(struct vn_error *err) {
+    char path[4096];
+    const char *dir = getenv("TMPDIR");
+    dir = dir && *dir ? dir : "/tmp";
+    if ((size_t)snprintf(path, sizeof path, "%s/vn.XXXXXX", dir) >= sizeof path)
+        return vn_fail(err, VN_EWRITE, "TMPDIR is too long");
+    const int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return vn_fail_errno(err, VN_EWRITE, errno, "cannot make a temporary file in '%s'",
+                             dir);
+    unlink(path);
+    return fd;
+}
+
+int vn_temp_write(int fd, const void *p, size_t n, uint64_t at, struct vn_error *err) {
+    for (size_t done = 0; done < n;) {
+        ssize_t put = pwrite(fd, (const uint8_t *)p + done, n - done, (off_t)(at + done));
+        if (put > 0)
+            done += (size_t)put;
+        else if (put == 0 || errno != EINTR)
+            return vn_fail_errno(err, VN_EWRITE, put ? errno : ENOSPC,
+                                 "cannot write to a temporary file");
+    }
+    return VN_OK;
+}
+
+int vn_temp_read(int fd, void *p, size_t n, uint64_t at, struct vn_error *err) {
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pread(fd, (uint8_t *)p + done, n - done, (off_t)(at + done));
+        if (got > 0)
+            done += (size_t)got;
+        else if (got == 0 || errno != EINTR)
+            return vn_fail_errno(err, VN_EFAIL, got ? errno : EIO,
+                                 "cannot read a temporary file");
+    }
+    return VN_OK;
+}

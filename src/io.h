@@ -93,6 +93,19 @@ void vn_sink_abort(struct vn_sink *s);
 
 const char *vn_sink_name(const struct vn_sink *s);
 
+/* ---- temporary files ------------------------------------------------------------- */
+
+/* A file in $TMPDIR (/tmp where that is not set) that has no name, so that nothing can be
+ * left behind: its descriptor, which the caller closes, or VN_EWRITE. */
+int vn_temp_open(struct vn_error *err) VN_NODISCARD;
+
+/* All of the n bytes from `at` on. VN_EWRITE; VN_EFAIL where they cannot be read back. */
+int vn_temp_write(int fd, const void *p, size_t n, uint64_t at, struct vn_error *err)
+    VN_NODISCARD;
+int vn_temp_read(int fd, void *p, size_t n, uint64_t at, struct vn_error *err) VN_NODISCARD;
+
+/* ---- signals --------------------------------------------------------------------- */
+
 /* Has a killed process remove another path, too: a file, or a directory if it is empty
  * without the files. The text stays the caller's, who keeps it until vn_pending_drop. -1
  * when 16 are there already: that one will stay behind. */

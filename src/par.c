@@ -130,7 +130,7 @@ int vn_cpu_count(void) {
     int n = sched_getaffinity(0, sizeof set, &set) == 0
                 ? CPU_COUNT(&set)
                 : (int)sysconf(_SC_NPROCESSORS_ONLN); /* more than a cpu_set_t has */
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
     if (f) {
         long quota, period;
         if (fscanf(f, "%ld %ld", &quota, &period) == 2 && quota > 0 && period > 0) {

@@ -130,6 +130,23 @@ static void print_help(const struct vn_tool *t, poptContext con) {
 
 enum { OPT_HELP = 0x10000, OPT_VERSION, OPT_VERBOSE };
 
+static void parse(struct vn_tool *t, poptContext con) {
+    int rc;
+    while ((rc = poptGetNextOpt(con)) >= 0) {
+        if (rc == OPT_HELP)
+            print_help(t, con);
+        if (rc == OPT_VERSION) {
+            printf("%s %s\n", t->name, VN_VERSION);
+            exit(vn_tool_finish(t, VN_OK, NULL));
+        }
+        if (rc == OPT_VERBOSE)
+            t->verbose++;
+    }
+    if (rc < -1)
+        vn_tool_usage(t, "%s: %s", poptBadOption(con, POPT_BADOPTION_NOALIAS),
+                      poptStrerror(rc));
+}
+
 void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *options) {
     t->started = now();
     t->argc = argc;
@@ -167,24 +184,11 @@ void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *
     /* the context is kept: positional arguments and option strings live in it */
     static poptContext con;
     con = poptGetContext(t->name, argc, (const char **)argv, table, 0);
-    int rc;
     if (!con) {
         vn_tool_error(t, "cannot allocate memory for the options");
         exit(exit_status(t, VN_EFAIL));
     }
-    while ((rc = poptGetNextOpt(con)) >= 0) {
-        if (rc == OPT_HELP)
-            print_help(t, con);
-        if (rc == OPT_VERSION) {
-            printf("%s %s\n", t->name, VN_VERSION);
-            exit(vn_tool_finish(t, VN_OK, NULL));
-        }
-        if (rc == OPT_VERBOSE)
-            t->verbose++;
-    }
-    if (rc < -1)
-        vn_tool_usage(t, "%s: %s", poptBadOption(con, POPT_BADOPTION_NOALIAS),
-                      poptStrerror(rc));
+    parse(t, con);
     static const char *none[] = {NULL};
     const char **files = poptGetArgs(con);
     t->files = files ? files : none;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests: unit programs ($B/tests/t_*), tables (tests/*.tst), scripts (tests/*.sh
-# that are named in SCRIPTS below). Prints a line per failure and skip, every line with -v,
-# and ends with "N passed, N failed, N skipped". Exit status 1 if anything failed or nothing
-# ran.
+# that are named in SCRIPTS below). Prints a line per failure and skip, every line with -v
+# and what each file took of the processors, and ends with "N passed, N failed, N skipped".
+# Exit status 1 if anything failed or nothing ran.
 #
 #   tests/run.sh [-v] [--update] [NAME...]     only tests whose file name contains a NAME
 #
@@ -54,6 +54,18 @@ verdict() { # ok|not ok|skip, name, detail
     return 0
 }
 
+# Sets `used` to the hundredths of a second that all programs so far took of the processors.
+# Not in $(): a subshell counts anew.
+cpu() {
+    times >"$scratch/times"
+    used=$(awk -F'[ms ]+' 'NR == 2 { print int(100 * (60 * ($1 + $3) + $2 + $4)) }' "$scratch/times")
+}
+spent() { # label, `used` before
+    [ $verbose = 1 ] || return 0
+    cpu
+    printf '# %s: %d.%02d s of CPU\n' "$1" $(((used - $2) / 100)) $(((used - $2) % 100))
+}
+
 # A program that prints "ok NAME", "not ok NAME", "skip NAME # why" lines itself.
 run_program() { # label, command...
     local label=$1 out=$scratch/out rc line n=0
@@ -101,19 +113,30 @@ trim() { local s=$1; s=${s#"${s%%[![:space:]]*}"}; printf %s "${s%"${s##*[![:spa
 
 for t in "$B"/tests/t_*; do
     case $t in *.d | *\*) continue ;; esac
-    wanted "${t##*/}" && run_program "${t##*/}" "$t"
+    wanted "${t##*/}" || continue
+    cpu
+    before=$used
+    run_program "${t##*/}" "$t"
+    spent "${t##*/}" "$before"
 done
 for s in $SCRIPTS; do
-    [ -e "tests/$s" ] && wanted "$s" && run_program "$s" bash "$T/$s"
+    [ -e "tests/$s" ] && wanted "$s" || continue
+    cpu
+    before=$used
+    run_program "$s" bash "$T/$s"
+    spent "$s" "$before"
 done
 for table in tests/*.tst; do
     [ -e "$table" ] || continue
     label=${table##*/} && label=${label%.tst}
     wanted "$label" || continue
+    cpu
+    before=$used
     while IFS='|' read -r name status command; do
         case $name in '' | '#'*) continue ;; esac
         run_line "$label" "$(trim "$name")" "$(trim "$status")" "$command"
     done <"$table"
+    spent "$label.tst" "$before"
 done
 
 echo
