@@ -8,7 +8,7 @@
  *     read:eintr, write:eintr    every second call fails with EINTR
  *     read:eagain, write:eagain  every second call fails with EAGAIN, but on plain files
  *   CALL: alloc (malloc, calloc, realloc, aligned_alloc, posix_memalign), popt (those
- *   from within popt), read, write (writev too), open, close, rename, mmap.
+ *   from within popt), read, write (writev and pwrite too), open, close, rename, mmap.
  *   VN_FAULT_FIRED=FILE          made when a rule of the first two forms has fired
  *
  * Counted are the calls after main has begun, in all threads; not those on descriptor 2,
@@ -54,6 +54,7 @@ extern void *__libc_memalign(size_t, size_t);
 
 static ssize_t (*real_read)(int, void *, size_t);
 static ssize_t (*real_write)(int, const void *, size_t);
+static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_writev)(int, const struct iovec *, int);
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
@@ -135,6 +136,7 @@ static void parse_rule(const char *text) {
 static void set_up(void) {
     real_read = (ssize_t(*)(int, void *, size_t))dlsym(RTLD_NEXT, "read");
     real_write = (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    real_pwrite = (ssize_t(*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite");
     real_writev = (ssize_t(*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
     real_open = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open");
     real_close = (int (*)(int))dlsym(RTLD_NEXT, "close");
@@ -232,6 +234,11 @@ ssize_t write(int fd, const void *buf, size_t n) {
         return real_write(fd, buf, n);
     FAIL_IF_FD_HIT(WRITE, fd);
     return real_write(fd, buf, shorten(n));
+}
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t at) {
+    begin();
+    FAIL_IF_FD_HIT(WRITE, fd);
+    return real_pwrite(fd, buf, shorten(n), at);
 }
 ssize_t writev(int fd, const struct iovec *iov, int n) {
     begin();
