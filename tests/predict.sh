@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # vn-predict: the graph by one command is the graph by hand; a row for each read, in order;
 # whatever goes wrong ends in the status of its cause, with nothing half-done, no process and
-# no file left; neither side of the graph can hold up the other for ever. The second part of
-# make bench (bench_predict.sh) does the same with 100,000 reads. Prints "ok"/"not ok" lines.
+# no file left; neither side of the graph can hold up the other for ever. make bench runs
+# it on 100,000 reads (bench_predict.sh). Prints "ok"/"not ok" lines.
 set -u
 . "$T/fixture.sh"
 mkmodel=$B/tests/mkmodel
