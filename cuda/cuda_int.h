@@ -2,7 +2,7 @@
  *
  * One struct vn_cuda is one device, driven from one thread at a time. Operations are
  * queued on the stream `compute`; only large results leave by a second stream, `out`, so
- * that they travel while the next batch is computed (cuda.cu). Every entry begins with
+ * that they travel while the next batch is computed (staging.cu). Every entry begins with
  * vn_cuda_enter and ends with vn_cuda_launched; nothing in between waits for the device.
  */
 #ifndef VN_CUDA_INT_H
@@ -16,7 +16,7 @@
 #define VN_CUDA_MIN_SM_STANDARD 75 /* the oldest that CUDA 13 knows */
 
 struct vn_lt; /* cuBLASLt as loaded at run time, and the algorithms chosen: lt.cu */
-struct vn_staging; /* host memory on its way: cuda.cu */
+struct vn_staging; /* host memory on its way: staging.cu */
 struct vn_load;    /* weights on their way: load.cu */
 
 struct vn_cuda {
@@ -39,11 +39,18 @@ struct vn_cuda {
  * CPU instead without being told. */
 int vn_cuda_status(cudaError_t e);
 
+/* That status, with the error's name behind `what`. */
+int vn_cuda_failed(cudaError_t e, const char *what, struct vn_error *err);
+
 /* Makes the backend's device the current one of this thread. */
 int vn_cuda_enter(struct vn_backend *b, struct vn_cuda **c, struct vn_error *err);
 
 /* VN_OK, or the failure of the kernel of `op` just launched over rows x width. */
 int vn_cuda_launched(const char *op, int64_t rows, int64_t width, struct vn_error *err);
+
+/* staging.cu: copies. NULL is legal to close. */
+int vn_staging_open(struct vn_cuda *c, struct vn_error *err);
+void vn_staging_close(struct vn_cuda *c);
 
 /* load.cu: weights. An arrival stands for the weights that belong together; all zero
  * before the first vn_load_add. */
@@ -143,6 +150,12 @@ int vn_cuda_between(struct vn_backend *b, int i, int j, double *seconds,
                     struct vn_error *err);
 int vn_cuda_alloc(struct vn_backend *b, size_t bytes, void **out, struct vn_error *err);
 void vn_cuda_release(struct vn_backend *b, void *p);
+int vn_cuda_copy_in(struct vn_backend *b, void *device, const void *host, size_t bytes,
+                    struct vn_error *err);
+int vn_cuda_copy_out(struct vn_backend *b, void *host, const void *device, size_t bytes,
+                     struct vn_error *err);
+int vn_cuda_mark(struct vn_backend *b, int slot, struct vn_error *err);
+int vn_cuda_wait(struct vn_backend *b, int slot, struct vn_error *err);
 int vn_cuda_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
                        struct vn_matrix **out, struct vn_error *err);
 void vn_cuda_matrix_free(struct vn_backend *b, struct vn_matrix *m);

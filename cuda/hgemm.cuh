@@ -130,8 +130,8 @@ template <class S> static __device__ __forceinline__ int out_at(int r, int j) {
     return r * S::block + (((j / piece) ^ x) * piece | j % piece);
 }
 
-// Sums of a finished tile with their bias, N times eight columns: columns 8 j + 2 (l % 4) and the next one, of
-// rows l / 4 and l / 4 + 8 of the warp's 16.
+// Sums of a finished tile with their bias, N times eight columns: lane l has columns
+// 8 j + 2 (l % 4) and the next one, of rows l / 4 and l / 4 + 8 of the warp's 16.
 template <class T, int N, bool EXACT> struct sums;
 template <class T, int N> struct sums<T, N, true> {
     float v[N][4];

@@ -47,8 +47,9 @@ static int load(struct vn_lt *lt, struct vn_error *err) {
         const char *why = dlerror();
         lt->library = dlopen("/usr/local/cuda/lib64/" LIBRARY, RTLD_NOW | RTLD_LOCAL);
         if (!lt->library)
-            return vn_fail(err, VN_EFAIL, "cuda: cannot load '%s' (--device cpu does without): %s",
-                           LIBRARY, why);
+            return vn_fail(err, VN_EFAIL,
+                           "cuda: cannot load '%s' (--device cpu does without): %s", LIBRARY,
+                           why);
     }
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         void *f = dlsym(lt->library, symbols[i].name);

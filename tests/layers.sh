@@ -1,6 +1,7 @@
 #!/bin/sh
 # Includes go from right to left only: ground, stream, sequences, model, backend, engine,
-# programs. Prints "ok"/"not ok" lines for run.sh.
+# programs; and no line of code is wider than 96 columns. Prints "ok"/"not ok" lines for
+# run.sh.
 cd "$T/.." || exit 1
 
 level() { # of a file of src/, by its name
@@ -45,4 +46,12 @@ for f in cuda/*; do
     done
 done
 if [ $bad = 0 ]; then echo "ok includes go left"; else echo "not ok includes go left"; fi
+wide=$(LC_ALL=C.UTF-8 grep -nE '^.{97,}' src/*.[ch] cuda/*)
+if [ -z "$wide" ]; then
+    echo "ok 96 columns"
+else
+    echo "$wide" | sed 's/^/# wider than 96 columns: /'
+    echo "not ok 96 columns"
+    bad=1
+fi
 exit $bad
