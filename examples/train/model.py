@@ -31,8 +31,9 @@ class Layer(nn.Module):
     def forward(self, x, cos, sin):
         n, t, d = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        cos, sin = cos.to(q.dtype), sin.to(q.dtype)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v.to(q.dtype)).transpose(1, 2).reshape(n, t, d)
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, d)
         x = x + F.dropout(self.out(y), self.dropout, self.training)
         y = self.fc2(F.gelu(self.fc1(self.norm2(x))))
         return x + F.dropout(y, self.dropout, self.training)
@@ -67,9 +68,7 @@ class Encoder(nn.Module):
             x = x * KEPT
         angle = torch.arange(tokens.shape[1], device=x.device)[:, None] * self.frequency
         angle = torch.cat((angle, angle), -1)
-        dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(
-            x.device.type) else x.dtype
-        cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+        cos, sin = angle.cos(), angle.sin()
         for layer in self.layers:
             x = layer(x, cos, sin)
         return self.norm(x)
@@ -98,8 +97,9 @@ class Classifier(nn.Module):
         h = self.encoder(tokens, masked)
         if masked:
             return self.lm(h)
-        both = self.scores(h[:, 1:-1].float().mean(1))
-        return (both[:, 1] - both[:, 0]).float()
+        with torch.autocast(tokens.device.type, enabled=False):
+            both = self.scores(h[:, 1:-1].float().mean(1))
+            return both[:, 1] - both[:, 0]
 
 
 # ---- files -----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import torch  # noqa: E402
+import torch._dynamo  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 import model as model_files  # noqa: E402
@@ -37,7 +38,7 @@ TESTED = [150, 300, 500]
 SEED = 20
 
 BIG = {"layers": 6, "width": 384, "heads": 6, "inner": 1536, "hidden": [384]}
-SMALL = {"layers": 4, "width": 128, "heads": 4, "inner": 512, "hidden": [512]}
+SMALL = {"layers": 3, "width": 128, "heads": 4, "inner": 512, "hidden": [512]}  # see README.md
 STAGES = {  # seconds are of an H200, and what is there to be spent; steps are more than enough
     "pretrain-teacher": {"kind": "masked", "net": BIG, "tokens": 1 << 17, "steps": 1 << 20,
                          "seconds": 150, "rate": 8e-4, "decay": 0.02, "dropout": 0.0},
@@ -62,11 +63,12 @@ ABLATIONS = {
     "sum of frames": {"tau": 1.0},
     "no noise": {"noise": 0.0},
     "noise 0.15": {"noise": 0.15},
-    "2 x 192": {"net": {**SMALL, "layers": 2, "width": 192, "heads": 6, "inner": 768},
+    "4 x 96": {"net": {**SMALL, "layers": 4, "width": 96, "heads": 3, "inner": 384},
+               "from": None},
+    "4 x 128, inner 256": {"net": {**SMALL, "layers": 4, "inner": 256}, "from": None},
+    "2 x 160": {"net": {**SMALL, "layers": 2, "width": 160, "heads": 5, "inner": 640},
                 "from": None},
-    "3 x 160": {"net": {**SMALL, "layers": 3, "width": 160, "heads": 5, "inner": 640},
-                "from": None},
-    "6 x 256": {"net": {**SMALL, "layers": 6, "width": 256, "heads": 8, "inner": 768},
+    "6 x 256": {"net": {**SMALL, "layers": 6, "width": 256, "heads": 8, "inner": 1024},
                 "from": None},
 }
 
@@ -238,6 +240,7 @@ class Stage:
 
     def __init__(self, run, name, settings):
         self.run, self.name, self.s = run, name, dict(settings)
+        torch._dynamo.reset()  # it compiles a function for few shapes only, of all nets together
         torch.manual_seed(SEED)
         self.net = build(settings).to(run.device)
         if settings.get("from"):
@@ -282,8 +285,8 @@ class Stage:
     def follow(self):
         """The averaged weights follow; at first faster, so that the start is forgotten."""
         keep = min(0.9995, 1 - 10 / (10 + self.schedule.step))
-        for mine, theirs in zip(self.average.parameters(), self.net.parameters()):
-            mine.lerp_(theirs, 1 - keep)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()),
+                             1 - keep)
 
     def step(self, net, sampler, loss_of):
         batch, generator = sampler.batch(self.schedule.step)
