@@ -35,7 +35,7 @@ int vn_model_dnabert_config(const json_t *o, struct vn_model_config *c,
 /* vn-pack cannot do without tokenizer.json; who only runs the model can. */
 int vn_model_dnabert_vocabulary(struct vn_model *m, struct vn_error *err) {
     struct vn_buf path = {0};
-    struct vn_bpe *bpe;
+    struct vn_bpe *bpe = NULL;
     int rc = vn_buf_printf(&path, err, "%s/tokenizer.json", m->dir);
     const char *name = (const char *)path.data;
     if (rc != VN_OK || access(name, F_OK) != 0)
@@ -44,9 +44,8 @@ int vn_model_dnabert_vocabulary(struct vn_model *m, struct vn_error *err) {
     if (rc == VN_OK && vn_bpe_vocab(bpe) != m->config.n_vocab)
         rc = vn_fail(err, VN_EDATA, "'%s' has %d pieces, vocab_size of config.json is %d", name,
                      vn_bpe_vocab(bpe), m->config.n_vocab);
-    if (rc == VN_OK)
-        vn_bpe_free(bpe);
 out:
+    vn_bpe_free(bpe);
     vn_buf_release(&path);
     return rc;
 }
