@@ -10,6 +10,9 @@
 #   make check-san    the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make check-oracle compare with fair-esm, PyArrow, polars: makes a Python environment
 #                     of about 6 GB in build/oracle-venv, once
+#   make check-real   VirNucPro's own results, with the published weights: in VN_MODELS,
+#                     esm2_t36_3B_UR50D, DNABERT-S and virnucpro-500 as vn-model import
+#                     makes them. Parts whose weights are missing are skipped
 #   make check-gpu    the tests on an NVIDIA GPU, with CUDA; fails where there is none.
 #                     check-gpu-built: of what has been built before
 #   make bench-gpu    speed on an NVIDIA GPU beside PyTorch and cuBLASLt, as a table;
@@ -207,6 +210,12 @@ deps:
 check-san: deps
 	@rc=0; $(MAKE) $(jobs) --no-print-directory SAN=address,undefined check-built || rc=$$?; \
 	$(MAKE) $(jobs) --no-print-directory -s SAN= all && exit $$rc
+
+# with what proves on stand-ins that it can fail; 3B in fp32 takes its time on a CPU
+.PHONY: check-real
+check-real: deps
+	@$(MAKE) $(jobs) --no-print-directory tests
+	@B=$(B) PATIENCE=7200 tests/run.sh -v real
 
 # where the GPU is, there may be no compiler: check-gpu-built runs what lies in build/last
 .PHONY: check-gpu check-gpu-built

@@ -5,6 +5,8 @@
     mktorch.py huggingface DIR OUT     DIR's model.safetensors as OUT/pytorch_model.bin
     mktorch.py hf-shards DIR OUT       the same in two shards and an index
     mktorch.py fair-esm DIR FILE [N]   the same under fair-esm's names, and N tensors more
+    mktorch.py virnucpro KIND TEXT FILE   vectors as VirNucPro saves them: nucleotide (DNABERT-S),
+                                       proteins (ESM-2) or ids (both); TEXT as of ptvectors
 
 The classes are stand-ins of the right module and name: pickle writes them by reference.
 """
@@ -414,9 +416,24 @@ def huggingface(directory, out, shards):
               open(out + "/pytorch_model.bin.index.json", "w"))
 
 
+def virnucpro(kind, text, path):
+    rows = [line.rstrip("\n").split("\t") for line in open(text)]
+    ids = [i for i, _ in rows]
+    values = [[float(x) for x in v.split(",")] for _, v in rows]
+    if kind == "nucleotide":
+        data = [{"label": i, "mean_representation": v} for i, v in zip(ids, values)]
+    elif kind == "proteins":
+        data = [tensor("Float", (len(v),), floats(v)) for v in values]
+    else:
+        data = tensor("Float", (len(values), len(values[0])), floats(sum(values, [])))
+    write_zip(path, *dump({kind: ids, "data": data}))
+
+
 def main():
     if sys.argv[1] == "fair-esm":
         fair_esm(*sys.argv[2:])
+    elif sys.argv[1] == "virnucpro":
+        virnucpro(*sys.argv[2:])
     elif sys.argv[1] in ("huggingface", "hf-shards"):
         huggingface(*sys.argv[2:], sys.argv[1] == "hf-shards")
     elif sys.argv[1] == "variants":
