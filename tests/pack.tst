@@ -74,7 +74,7 @@ records-of-another-kind | 76 | . $T/fixture.sh; records 9 kind=tokens | vn-pack 
 records-missing-column | 76 | . $T/fixture.sh; records 9 skip=protein | vn-pack --vocab esm2 2>e; rc=$?; grep -q "without the column 'protein'" e && exit $rc
 records-column-not-text | 76 | . $T/fixture.sh; records 9 | vn-pack --vocab esm2 --column chunk
 records-column-no-sequence | 76 | . $T/fixture.sh; records 9 | vn-pack --vocab esm2 --column id
-column-of-nothing | 65 | vn-pack --vocab esm2 --column protein </dev/null 2>e; rc=$?; grep -q truncated e && exit $rc
+column-of-nothing | 65 | vn-pack --vocab esm2 --column protein </dev/null 2>e; rc=$?; grep -q "the input is empty" e && exit $rc
 column-of-a-byte | 65 | printf '\377' | vn-pack --vocab esm2 --column protein
 column-of-fasta | 76 | printf '>a\nMKT\n' | vn-pack --vocab esm2 --column protein 2>e; rc=$?; grep -q "is no stream" e && exit $rc
 fasta-after-records | 76 | . $T/fixture.sh; records 9 >r.vn; printf '>a\nMKT\n' >x.fa; vn-pack --vocab esm2 r.vn x.fa
