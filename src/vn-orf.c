@@ -11,6 +11,7 @@
 #define BATCH_ROWS 8192
 #define BATCH_BYTES ((int64_t)4 << 20) /* of text; a single row may have more */
 #define CHUNK_LINE 60                  /* letters on a line of a chunk */
+#define LOOK 64                        /* letters of a record: are they a protein's? */
 #define SUFFIX 40                      /* bytes that hold "_chunk_9223372036854775807F1" */
 
 static const char notes[] =
@@ -57,6 +58,7 @@ struct orf {
     /* what was seen */
     uint64_t records, rows, frames;
     int64_t letters, text_bytes;
+    int64_t looked_at, foreign; /* the first letters of the records; those of no base */
     int64_t n_chunks[VN_ORF_N_STATUS];
 };
 
@@ -227,6 +229,21 @@ static int add_chunk(struct orf *o, const struct vn_record *r, int64_t number,
     return rc;
 }
 
+/* Letters that are none of A C G T U N: about three of four in a protein, and hardly any of
+ * nucleotides. The IUPAC codes for several bases count as well, since 14 of the 20 amino
+ * acids have the letter of one. '*', '-' and '.' are no letters. */
+static int64_t count_foreign(const char *seq, size_t n) {
+#define BIT(c) (1u << ((c) & 31))
+    const uint32_t bases = BIT('A') | BIT('C') | BIT('G') | BIT('T') | BIT('U') | BIT('N');
+#undef BIT
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned c = (uint8_t)seq[i];
+        count += ~bases >> (c & 31) & c >> 6 & 1;
+    }
+    return count;
+}
+
 static int add_record(struct orf *o, const struct vn_record *r, const char *file,
                       struct vn_error *err) {
     struct vn_chunks chunks;
@@ -244,6 +261,9 @@ static int add_record(struct orf *o, const struct vn_record *r, const char *file
     }
     o->records++;
     o->letters += (int64_t)r->seq_len;
+    size_t look = r->seq_len < LOOK ? r->seq_len : LOOK;
+    o->looked_at += (int64_t)look;
+    o->foreign += count_foreign(r->seq, look);
     return rc;
 }
 
@@ -290,6 +310,11 @@ static void summarize(const struct orf *o) {
     if (n[VN_ORF_TOO_LONG])
         vn_tool_warn(t, "sequences too long to be one chunk, without frames: %" PRId64,
                      n[VN_ORF_TOO_LONG]);
+    if (o->foreign > o->looked_at / 2)
+        vn_tool_warn(t,
+                     "of %" PRId64 " letters looked at %" PRId64 " are none of A C G T U N: "
+                     "nucleotide sequences are expected, not proteins",
+                     o->looked_at, o->foreign);
     vn_tool_note(t,
                  "%" PRIu64 " records, %" PRId64 " letters, %" PRId64 " chunks, %" PRIu64
                  " open frames; chunks with no open frame: %" PRId64 ", no codon: %" PRId64
