@@ -27,11 +27,14 @@ Calls each read or contig by a classifier head, by way of the language models it
       --format=WORD          tsv, or virnucpro: VirNucPro's two files as well (default: "tsv")
       --device=DEVICE        auto, cpu, cuda, cuda:N or cuda:N,M... (default: "auto")
       --precision=WORD       auto, fp32, bf16 or fp16 (default: "auto")
+      --attention=WORD       auto, flash, or standard: ESM-2 rounds as fair-esm in half
+                             (default: "auto")
       --no-progress          no counting of reads on a terminal
   -p, --model-path=HEAD      as --model
       --model-type=HEAD      as --model
   -e, --expected-length=N    as --chunk
       --gpus=N[,M...]        as --device cuda:N,M
+      --v1-attention         as --attention standard
   -t, --threads=N            threads (default: the processors this process may use)
   -v, --verbose              say what is done, and a summary of each program
   -q, --quiet                errors only
@@ -60,11 +63,11 @@ number() { # option, text, lowest, highest: sets n
         refuse "--$1 '$2': expected a number from $3 to $4"
 }
 
-dir="" head=500 models="" chunk="" format=tsv device=auto precision=auto threads="" progress=1
+dir="" head=500 models="" chunk="" format=tsv device=auto precision=auto attention=auto threads="" progress=1
 verbose=0 quiet=0 judge=()
 parse() {
     local long=output-dir:,output:,model:,model-type:,model-path:,models:,chunk:,expected-length:
-    long+=,threshold:,format:,device:,gpus:,precision:,no-progress,threads:,verbose,quiet,help,version
+    long+=,threshold:,format:,device:,gpus:,precision:,attention:,v1-attention,no-progress,threads:,verbose,quiet,help,version
     local words
     words=$(getopt -n "$me" -o o:m:p:e:d:t:vqh -l "$long" -- "$@") ||
         { echo "$me: try '$me --help'" >&2 && exit 2; }
@@ -80,6 +83,8 @@ parse() {
         -d | --device) device=$2 && shift ;;
         --gpus) device=cuda:$2 && shift ;;
         --precision) precision=$2 && shift ;;
+        --attention) attention=$2 && shift ;;
+        --v1-attention) attention=standard ;;
         --no-progress) progress=0 ;;
         -t | --threads) number threads "$2" 1 1024 && threads=$n && shift ;;
         -v | --verbose) verbose=1 ;;
@@ -97,6 +102,7 @@ check_options() {
     local f
     [ -n "$dir" ] || refuse "name the directory for the results with -o"
     case $format in tsv | virnucpro) ;; *) refuse "--format '$format': expected tsv or virnucpro" ;; esac
+    case $attention in auto | flash | standard) ;; *) refuse "--attention '$attention': expected auto, flash or standard" ;; esac
     case $device in
     '' | *[!0-9,]*) ;;
     *) device=cuda:$device ;; # VirNucPro's -d 0
@@ -124,7 +130,7 @@ processors() { # sets threads, as the programs count
 # Of each input of the head what vn-embed must do; sets model[], column[],
 # make[] (options), width[].
 read_head() {
-    local line key value text k=-1 trained=
+    local line key value text k=-1
     local object='^    \{$' member='^      "(.*)": (.*[^,]),?$' fact='^  "chunk": ([0-9]+),?$'
     text=$(vn-model info --json "$head") || exit
     while IFS= read -r line; do
@@ -169,7 +175,7 @@ name_models() {
         text=$(vn-pack -m "${model[k]}" </dev/null | { vn-view --header 2>&1; cat >/dev/null; }
             exit "${PIPESTATUS[0]}") || exit
         case $text in
-        *'"vocabulary":"esm2"'*) column[k]=protein ;;
+        *'"vocabulary":"esm2"'*) column[k]=protein make[k]+=" --attention $attention" ;;
         *) column[k]=nucleotide ;;
         esac
     done
@@ -433,6 +439,20 @@ start_watcher() {
     drop "$r"
 }
 
+# Reads of less than two thirds of what the head was trained on, give or take the two letters
+# that a frame may lack: it has never seen the like.
+warn_short() {
+    [ -n "$trained" ] && [ $quiet = 0 ] || return 0
+    awk -F '\t' -v me="$me" -v trained="$trained" '
+        NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        $at["chunks"] == 1 && 3 * ($at["end"] - $at["start"]) < 2 * trained { n++ }
+        END {
+            if (!n) exit
+            printf "%s: warning: of %d reads %d are much shorter than ", me, NR - 1, n
+            printf "the %d bases that the head was trained on: their calls mean little\n", trained
+        }' "$tmp/calls.tsv" >&2
+}
+
 finish() {
     local f
     trap '' INT TERM HUP # from here on it is all or nothing
@@ -443,7 +463,7 @@ finish() {
     [ $quiet = 1 ] || [ $verbose = 0 ] || echo "$me: results in '$dir', $SECONDS s" >&2
 }
 
-model=() column=() make=() width=() share=() tmp='' made=0 watcher=0 ticks='' failed=0
+model=() column=() make=() width=() share=() tmp='' made=0 watcher=0 ticks='' failed=0 trained=''
 parse "$@"
 check_options
 here=${BASH_SOURCE[0]%/*}
@@ -461,4 +481,5 @@ open_directory
 start_all
 start_watcher
 await_all
+warn_short
 finish

@@ -73,6 +73,34 @@ printf '>x\nNNN\n>y\n\n' >odd.fa
 $predict -m both -o odd odd.fa 2>err && [ "$(cut -f 1,3,6 odd/calls.tsv | tail -n +2 | xargs)" = "x . no codon y . empty" ]
 say $? "reads without anything: rows all the same"
 
+# --attention is for ESM-2 alone; DNABERT-S has no other
+vn-pack -m esm <(vn-orf --chunk 120 reads.fa) 2>err |
+    vn-embed -m esm --device cpu --pool auto --attention standard >esm.vn
+vn-classify -m both <(vn-join dna.vn esm.vn) >want.standard 2>err
+for word in "--attention standard" --v1-attention; do
+    $predict -m both --chunk 120 $word -o standard reads.fa 2>err && cmp want.standard standard/frames.tsv &&
+        ! cmp -s want.standard want.frames
+    say $? "$word: ESM-2 computes as it does by hand"
+done
+
+# lengths around two thirds of 300, in one chunk and in several; with open frames and without
+for n in 0 1 100 150 190 210 299 300 301 500; do
+    for codon in GCC TTAATTAATTAA; do
+        echo ">$codon$n" && yes $codon | tr -d '\n' | head -c $n && echo
+    done
+done >lengths.fa
+sed 's/"labels"/"chunk": 300, "labels"/' both/config.json >x && cp -r both trained && cp x trained/config.json
+$predict -m trained -o short lengths.fa 2>err
+[ $? = 0 ] && [ "$(grep -c '' err)" = 1 ] && grep -q 'of 20 reads 10 are much shorter than the 300 bases' err
+say $? "reads shorter than the head's are counted in a warning"
+$predict -q -m trained -o short lengths.fa 2>err && [ ! -s err ]
+say $? "no such warning with -q"
+awk '/^>/ {id = $0; next} length($0) >= 210 {print id; print}' reads.fa >long.fa
+$predict -m trained -o short long.fa 2>err && ! grep -q shorter err
+say $? "no such warning without such reads"
+$predict -m both -o short lengths.fa 2>err && ! grep -q shorter err
+say $? "no such warning where the head's length is not known"
+
 # ---- refusals --------------------------------------------------------------------------
 
 cp -r out before
@@ -94,6 +122,8 @@ fails() {
 }
 here="$predict -m both -o $PWD/out" # with $PWD in it, so that leftovers finds its processes
 fails 2 'with -o' "no directory" $predict -m both reads.fa
+fails 2 'auto, flash or standard' "an unknown attention" $here --attention sdpa reads.fa
+fails 2 'not with --precision fp32' "standard attention in fp32" $here --v1-attention --precision fp32 reads.fa
 fails 2 'tsv or virnucpro' "an unknown format" $here --format csv reads.fa
 fails 2 'has 2 inputs, found 1' "too few models" $here --models esm reads.fa
 fails 2 'does not say what model' "a head that names no model" $predict -m unnamed -o "$PWD/new" reads.fa
@@ -107,7 +137,6 @@ fails 66 'missing.fa' "no such file, a new directory" $predict -m both -o "$PWD/
 fails 65 'gzip' "a damaged file" $here "$bad/cut.fa.gz"
 fails 65 'line' "a digit in a sequence" $here reads.fa "$bad/digit.fa"
 fails 74 'no/new' "no place for the directory" $predict -m both -o "$PWD/no/new" reads.fa
-sed 's/"labels"/"chunk": 300, "labels"/' both/config.json >x && cp -r both trained && cp x trained/config.json
 fails 76 'trained on chunks of 300' "chunks of another length than the head's" \
     $predict -m trained -o "$PWD/new" --chunk 500 reads.fa
 fails 74 'not be written' "no room for the results" bash -c "ulimit -f 4; $here reads.fa"
@@ -177,8 +206,15 @@ start
 set -- $(members)
 [ $# = 11 ]
 say $? "eleven programs at work"
+from=${EPOCHREALTIME/[.,]/}
 kill -TERM $pid
-ended "SIGTERM" 143 5
+wait $pid
+rc=$?
+left=$(leftovers)
+took=$(((${EPOCHREALTIME/[.,]/} - from) / 1000))
+[ $rc = 143 ] && [ -z "$left" ] && [ $took -lt 2000 ] && [ -z "$(ls -A run)" ]
+say $? "SIGTERM: all of them are gone within 2 s ($took ms)"
+exec 4>&-
 for n in $(seq 11); do
     start
     set -- $(members)
@@ -203,8 +239,11 @@ done
 start
 set -- $(members)
 kill -STOP "$5" "$7"
+from=${EPOCHREALTIME/[.,]/}
 kill -TERM $pid
 ended "SIGTERM, with two programs stopped" 143
+[ $(((${EPOCHREALTIME/[.,]/} - from) / 1000)) -lt 2000 ]
+say $? "SIGTERM, with two programs stopped: within 2 s"
 start
 exec 4>&-
 wait $pid && [ "$(wc -l <run/out/calls.tsv)" = 9301 ]
