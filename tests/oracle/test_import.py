@@ -211,10 +211,17 @@ class MLPClassifier(nn.Module):
         return self.output_layer(self.dropout(torch.relu(self.bn1(self.hidden_layer(x)))))
 
 
-for place in ("units", "train", "virnucpro.pipeline.models"):
-    for end in range(1, place.count(".") + 2):
-        name = ".".join(place.split(".")[:end])
-        sys.modules.setdefault(name, types.ModuleType(name))
+@pytest.fixture
+def live_in(monkeypatch):
+    """Gives MLPClassifier another home, for as long as the test takes."""
+    def move(place):
+        for end in range(1, place.count(".") + 2):
+            name = ".".join(place.split(".")[:end])
+            if name != "__main__":
+                monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        monkeypatch.setattr(MLPClassifier, "__module__", place)
+        monkeypatch.setattr(sys.modules[place], "MLPClassifier", MLPClassifier, raising=False)
+    return move
 
 
 def trained(model):
@@ -248,12 +255,8 @@ def check_head(model, width, path, gelu=False):
 
 @FORMATS
 @pytest.mark.parametrize("place", ["__main__", "units", "train", "virnucpro.pipeline.models"])
-def test_whole_module(tmp_path, zipped, place):
-    MLPClassifier.__module__ = place
-    if place != "__main__":
-        sys.modules[place].MLPClassifier = MLPClassifier
-    else:
-        sys.modules["__main__"].MLPClassifier = MLPClassifier
+def test_whole_module(tmp_path, zipped, place, live_in):
+    live_in(place)
     model = trained(MLPClassifier(3328, 512, 2))
     save(model, tmp_path / "model.pth", zipped)
     run("import", tmp_path / "model.pth", "-o", tmp_path / "h", "--chunk", 500)
