@@ -52,7 +52,7 @@ struct vn_hgemm {
 
 template <class T, int BN, int CM, enum vn_epilogue EPI> static struct instance instance_of() {
     using S = hgemm_shape<BN, EPI>;
-    struct instance k = {hgemm_kernel<T, BN, CM, 1, EPI>,
+    struct instance k = {hgemm_kernel<T, BN, CM, EPI>,
                          BN,
                          CM,
                          S::columns,

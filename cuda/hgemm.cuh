@@ -6,8 +6,8 @@
 // registers, and the next tile begins: the epilogue of the one is worked off, a block of
 // columns at a time, while the tensor cores are busy with the other.
 //
-// Blocks of a cluster, CM x CN, work on neighbouring tiles at the same time: each copies a
-// part of what they share and multicasts it.
+// The CM blocks of a cluster work on tiles of the same columns at the same time: each copies
+// a part of their W and multicasts it.
 //
 // One row of y is the same sum in the same order whatever the tile, the cluster or the
 // number of rows; BN, the cluster and the order of tiles move work, never bits.
@@ -53,52 +53,43 @@ struct tile_of {
 };
 
 // Tile number i of the cluster's.
-template <int CM, int CN>
+template <int CM>
 static __device__ __forceinline__ tile_of tile_number(const hgemm_args &g, int i,
                                                       uint32_t rank) {
     int span = g.group * g.tiles_n, first = i / span * g.group;
     int size = min(g.tiles_m - first, g.group), j = i % span;
-    return tile_of{(first + j % size) * CM + (int)rank % CM, j / size * CN + (int)rank / CM};
+    return tile_of{(first + j % size) * CM + (int)rank, j / size};
 }
 
 // ---- copies ---------------------------------------------------------------------------
 
-template <class S, int BN, int CM, int CN, enum vn_epilogue EPI>
+template <class S, int BN, int CM, enum vn_epilogue EPI>
 static __device__ __forceinline__ void produce(const CUtensorMap *mx, const CUtensorMap *mw,
                                                const hgemm_args &g, char *ring, float *bias,
                                                uint64_t *full, uint64_t *empty, int clusters) {
     const uint32_t rank = cluster_rank();
-    const int rm = (int)rank % CM, rn = (int)rank / CM;
-    constexpr int rows = BM / CN, cols = BN / CM; /* the block's share of each operand */
-    uint16_t mask_x = 0, mask_w = 0;
-    for (int i = 0; i < CN; i++)
-        mask_x |= (uint16_t)(1 << (i * CM + rm));
-    for (int i = 0; i < CM; i++)
-        mask_w |= (uint16_t)(1 << (rn * CM + i));
+    constexpr int cols = BN / CM; /* the block's share of W */
+    constexpr uint16_t mask = (uint16_t)((1 << CM) - 1);
     int s = 0, parity = 1, turn = 0;
-    for (int i = (int)blockIdx.x / (CM * CN); i < g.tiles_m * g.tiles_n; i += clusters) {
-        tile_of t = tile_number<CM, CN>(g, i, rank);
+    for (int i = (int)blockIdx.x / CM; i < g.tiles_m * g.tiles_n; i += clusters) {
+        tile_of t = tile_number<CM>(g, i, rank);
         for (int k = 0; k < g.k; k += BK) {
             char *x = ring + s * S::stage, *w = x + BM * BK * 2;
             barrier_wait(&empty[s], (uint32_t)parity);
             barrier_expect(&full[s], S::stage + (k ? 0 : BN * 4));
             if (!k) /* k >= stages * BK: nobody reads this half of bias any more */
                 bulk_copy(bias + turn * BN, g.bias + t.n * BN, BN * 4, &full[s]);
-            if (CN == 1)
-                tma_tile(x, mx, &full[s], k, t.m * BM);
-            else
-                tma_tile_multicast(x + rn * rows * BK * 2, mx, &full[s], k,
-                                   t.m * BM + rn * rows, mask_x);
-            int row = t.n * BN + rm * cols;
-            char *part = w + rm * cols * BK * 2;
+            tma_tile(x, mx, &full[s], k, t.m * BM);
+            int row = t.n * BN + (int)rank * cols;
+            char *part = w + (int)rank * cols * BK * 2;
             if (EPI == VN_EPI_GLU && CM == 1)
                 tma_tile4(part, mw, &full[s], k, row / 16);
             else if (EPI == VN_EPI_GLU)
-                tma_tile4_multicast(part, mw, &full[s], k, row / 16, mask_w);
+                tma_tile4_multicast(part, mw, &full[s], k, row / 16, mask);
             else if (CM == 1)
                 tma_tile(part, mw, &full[s], k, row);
             else
-                tma_tile_multicast(part, mw, &full[s], k, row, mask_w);
+                tma_tile_multicast(part, mw, &full[s], k, row, mask);
             if (++s == S::stages)
                 s = 0, parity ^= 1;
         }
@@ -107,16 +98,13 @@ static __device__ __forceinline__ void produce(const CUtensorMap *mx, const CUte
 }
 
 // Tells every block that copies into this one that stage s may be written again.
-template <int CM, int CN>
-static __device__ __forceinline__ void give_back(uint64_t *empty, int s, uint32_t rank) {
+template <int CM> static __device__ __forceinline__ void give_back(uint64_t *empty, int s) {
     int i = (int)threadIdx.x % 128;
-    if (CM * CN == 1) {
+    if (CM == 1) {
         if (i == 0)
             barrier_arrive(&empty[s]);
-    } else if (i < CM) { /* those of the same columns: they send W */
-        barrier_arrive_at(&empty[s], rank / CM * CM + i);
-    } else if (i < CM + CN && i - CM != (int)rank / CM) { /* of the same rows: x */
-        barrier_arrive_at(&empty[s], (i - CM) * CM + rank % CM);
+    } else if (i < CM) {
+        barrier_arrive_at(&empty[s], (uint32_t)i);
     }
 }
 
@@ -245,7 +233,7 @@ static __device__ __forceinline__ void multiply(float c[BN / 8][4], const char *
     wgmma_commit();
 }
 
-template <class S, class T, int BN, int CM, int CN, enum vn_epilogue EPI>
+template <class S, class T, int BN, int CM, enum vn_epilogue EPI>
 static __device__ __forceinline__ void consume(const hgemm_args &g, const char *ring,
                                                const float *bias, const outlet &o,
                                                uint64_t *full, uint64_t *empty,
@@ -257,7 +245,7 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
     sums<T, BN / 8 - now, S::exact> h;
     tile_of t = {-1, 0}; /* the finished tile */
     int s = 0, parity = 0, half = 0, turn = 0;
-    for (int i = (int)blockIdx.x / (CM * CN); i < g.tiles_m * g.tiles_n; i += clusters) {
+    for (int i = (int)blockIdx.x / CM; i < g.tiles_m * g.tiles_n; i += clusters) {
         int last = 0, k = 0;
 #pragma unroll
         for (int b = 0; b < wait; b++) {
@@ -266,7 +254,7 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
                 multiply<S, T, BN>(c, ring + s * S::stage, o.group, !k);
                 if (k) {
                     wgmma_wait<1>();
-                    give_back<CM, CN>(empty, last, rank);
+                    give_back<CM>(empty, last);
                 }
                 last = s;
                 if (++s == S::stages)
@@ -276,9 +264,9 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
                 store_block<S, T, EPI>(h, b, o, t, S::at_once + b, turn++);
         }
         wgmma_wait<0>();
-        give_back<CM, CN>(empty, last, rank);
+        give_back<CM>(empty, last);
         const float *at = bias + half * BN + threadIdx.x % 4 * 2;
-        t = tile_number<CM, CN>(g, i, rank);
+        t = tile_number<CM>(g, i, rank);
         if constexpr (S::at_once > 0) {
             sums<T, S::block / 8, true> part;
 #pragma unroll
@@ -304,7 +292,7 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
         store_wait();
 }
 
-template <class T, int BN, int CM, int CN, enum vn_epilogue EPI>
+template <class T, int BN, int CM, enum vn_epilogue EPI>
 __global__ void __launch_bounds__(HGEMM_THREADS, 1)
     hgemm_kernel(const __grid_constant__ CUtensorMap mx, const __grid_constant__ CUtensorMap mw,
                  const __grid_constant__ CUtensorMap my, const hgemm_args g) {
@@ -313,37 +301,37 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
     char *out = shared + S::stages * S::stage;
     float *bias = reinterpret_cast<float *>(out + 4 * S::out);
     uint64_t *full = reinterpret_cast<uint64_t *>(bias + 2 * BN), *empty = full + S::stages;
-    const int clusters = (int)gridDim.x / (CM * CN), group = (int)threadIdx.x / 128 - 1;
+    const int clusters = (int)gridDim.x / CM, group = (int)threadIdx.x / 128 - 1;
     if (threadIdx.x == 0) {
         tma_prefetch(&mx);
         tma_prefetch(&mw);
         tma_prefetch(&my);
         for (int s = 0; s < S::stages; s++) {
             barrier_init(&full[s], 1);
-            barrier_init(&empty[s], 2 * (CM + CN - 1));
+            barrier_init(&empty[s], 2 * CM);
         }
         barriers_ready();
     }
-    if (CM * CN > 1)
+    if (CM > 1)
         cluster_sync();
     else
         __syncthreads();
     if (group < 0) {
         registers_fewer<24>();
         if (threadIdx.x == 0)
-            produce<S, BN, CM, CN, EPI>(&mx, &mw, g, shared, bias, full, empty, clusters);
+            produce<S, BN, CM, EPI>(&mx, &mw, g, shared, bias, full, empty, clusters);
     } else {
         registers_more<240>();
         outlet o = {&my, out + group * 2 * S::out, group};
-        consume<S, T, BN, CM, CN, EPI>(g, shared, bias, o, full, empty, clusters);
+        consume<S, T, BN, CM, EPI>(g, shared, bias, o, full, empty, clusters);
     }
-    if (CM * CN > 1)
+    if (CM > 1)
         cluster_sync(); /* the others may still write here, or arrive at our barriers */
 }
 
 #else // !VN_HOPPER
 
-template <class T, int BN, int CM, int CN, enum vn_epilogue EPI>
+template <class T, int BN, int CM, enum vn_epilogue EPI>
 __global__ void __launch_bounds__(HGEMM_THREADS, 1)
     hgemm_kernel(const __grid_constant__ CUtensorMap, const __grid_constant__ CUtensorMap,
                  const __grid_constant__ CUtensorMap, const hgemm_args) {
