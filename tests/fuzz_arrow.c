@@ -13,20 +13,11 @@
 
 #include "drip.h"
 #include "export.h"
+#include "fuzz.h"
 #include "sign.h"
 #include "stream.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
 #define MAX_BODY ((int64_t)16 << 20)
-#define REQUIRE(cond) \
-    do { \
-        if (!(cond)) { \
-            fprintf(stderr, "fuzz_arrow: line %d: %s\n", __LINE__, #cond); \
-            abort(); \
-        } \
-    } while (0)
-
 struct outcome {
     int rc;
     uint64_t rows, hash;

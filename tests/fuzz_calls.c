@@ -11,23 +11,8 @@
 
 #include "compare.h"
 #include "drip.h"
+#include "fuzz.h"
 #include "pairs.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-#define REQUIRE(cond) \
-    do { \
-        if (!(cond)) { \
-            fprintf(stderr, "fuzz_calls: line %d: %s\n", __LINE__, #cond); \
-            abort(); \
-        } \
-    } while (0)
-
-static uint64_t mix(uint64_t h, const void *p, size_t n) { /* FNV-1a */
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ ((const uint8_t *)p)[i]) * 0x100000001b3u;
-    return (h ^ n) * 0x100000001b3u;
-}
 
 struct outcome {
     int rc;

@@ -8,11 +8,7 @@
  *     classes=A,B,...  what the scores are of, at most 8; others,virus by default
  *     batch=64         rows a batch
  *     skip=NAME        leaves that column out */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "stream.h"
+#include "rowmaker.h"
 
 enum { ID, SOURCE, CHUNK, FRAME, START, END, STATUS, N_READ, RECORD = N_READ, LABEL, SCORES };
 static const struct {
@@ -21,43 +17,6 @@ static const struct {
 } columns[SCORES] = {{"id", VN_UTF8},     {"source", VN_UINT64}, {"chunk", VN_INT32},
                      {"frame", VN_INT8},  {"start", VN_INT64},   {"end", VN_INT64},
                      {"status", VN_UTF8}, {"record", VN_UINT64}, {"label", VN_UTF8}};
-
-static int n_args;
-static char **args;
-static const char *text(const char *key, const char *otherwise) {
-    size_t n = strlen(key);
-    for (int i = 1; i < n_args; i++)
-        if (!strncmp(args[i], key, n) && args[i][n] == '=')
-            return args[i] + n + 1;
-    return otherwise;
-}
-
-static struct vn_error err;
-static void must(int rc) {
-    if (rc < 0) {
-        fprintf(stderr, "mkscores: %s\n", err.msg);
-        exit(-rc);
-    }
-}
-
-static struct vn_schema schema;
-static struct vn_builder builders[SCORES + 8];
-static struct vn_writer *writer;
-static int64_t rows;
-
-static void send(void) {
-    struct vn_batch b;
-    vn_batch_init(&b);
-    must(vn_batch_set_columns(&b, schema.n_fields, &err));
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_view(&builders[i], &b.columns[i]);
-    b.n_rows = rows;
-    must(vn_writer_put(writer, &b, &err));
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_clear(&builders[i]);
-    vn_batch_release(&b);
-    rows = 0;
-}
 
 static void add(const char *name, enum vn_type type, const char *field) {
     const int at = vn_schema_find(&schema, name);
@@ -92,11 +51,7 @@ int main(int argc, char **argv) {
         must(vn_schema_add(&schema, names[n_classes], &single, NULL, 1, true, &err));
     }
     free(list);
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_init(&builders[i], &schema.fields[i]);
-    struct vn_sink *sink;
-    must(vn_sink_open(NULL, &sink, &err));
-    must(vn_writer_open(sink, &schema, &writer, &err));
+    begin();
     for (int64_t record = 0; fgets(line, sizeof line, stdin); record++) {
         char *at = line, number[24];
         line[strcspn(line, "\n")] = 0;
@@ -110,11 +65,6 @@ int main(int argc, char **argv) {
         if (++rows == batch)
             send();
     }
-    if (rows)
-        send();
-    must(vn_writer_close(writer, &err));
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_release(&builders[i]);
-    vn_schema_release(&schema);
+    end();
     return 0;
 }
