@@ -11,12 +11,11 @@
 #include <unistd.h>
 
 #include "digest.h"
-#include "io.h"
 #include "json.h"
 #include "num.h"
+#include "safetensors_header.h"
 #include "sha256.h"
 
-#define MAX_HEADER ((uint64_t)100000000)
 #define MAX_INDEX ((size_t)100000000)
 #define WEIGHTS "model.safetensors"
 #define INDEX "model.safetensors.index.json"
@@ -33,9 +32,8 @@ struct shard {
 struct vn_tensors {
     struct shard *shards;
     int64_t n_shards;
-    struct vn_tensor *tensors; /* by shard, then by place in the file; names are owned */
-    int64_t n;
-    const struct vn_tensor **by_name;
+    struct vn_tensor_list all;        /* by shard, then by place in the file */
+    const struct vn_tensor **by_name; /* [all.n] */
     char sha256[65]; /* "" until asked for */
     bool cached;     /* that was known */
     struct vn_digest_file *files; /* [n_shards] while `digest` is under way */
@@ -43,124 +41,6 @@ struct vn_tensors {
     pthread_t ahead; /* reads the files ahead */
     bool has_ahead, stop_ahead;
 };
-
-/* ---- types ----------------------------------------------------------------------- */
-
-/* All types of the format; those that vn does not compute with are VN_OTHER. */
-static const struct {
-    const char *name;
-    enum vn_dtype type;
-    int bits;
-} types[] = {{"F32", VN_F32, 32},      {"F16", VN_F16, 16},      {"BF16", VN_BF16, 16},
-             {"F64", VN_F64, 64},      {"I64", VN_I64, 64},      {"I32", VN_I32, 32},
-             {"U16", VN_U16, 16},      {"U8", VN_U8, 8},         {"BOOL", VN_OTHER, 8},
-             {"I8", VN_OTHER, 8},      {"I16", VN_OTHER, 16},    {"U32", VN_OTHER, 32},
-             {"U64", VN_OTHER, 64},    {"F8_E5M2", VN_OTHER, 8}, {"F8_E4M3", VN_OTHER, 8},
-             {"F8_E8M0", VN_OTHER, 8}, {"F6_E2M3", VN_OTHER, 6}, {"F6_E3M2", VN_OTHER, 6},
-             {"F4", VN_OTHER, 4},      {"C64", VN_OTHER, 64}};
-#define N_TYPES ((int)(sizeof types / sizeof *types))
-
-static int type_of_name(const char *name) {
-    for (int i = 0; i < N_TYPES; i++)
-        if (!strcmp(types[i].name, name))
-            return i;
-    return -1;
-}
-
-const char *vn_dtype_name(enum vn_dtype t) {
-    for (int i = 0; i < N_TYPES; i++)
-        if (types[i].type == t && t != VN_OTHER)
-            return types[i].name;
-    return "other";
-}
-
-float vn_tensor_at(const struct vn_tensor *t, int64_t i) {
-    const uint8_t *p = (const uint8_t *)t->data + (size_t)i * vn_dtype_size(t->type);
-    double d;
-    switch (t->type) {
-    case VN_F32: return vn_bits_f32(vn_load32(p));
-    case VN_F16: return vn_f16_to_f32(vn_load16(p));
-    case VN_BF16: return vn_bf16_to_f32(vn_load16(p));
-    case VN_F64: memcpy(&d, p, 8); return (float)d;
-    default: return vn_bits_f32(0x7fc00000u); /* not a float tensor: NaN */
-    }
-}
-
-/* ---- one tensor of the header ---------------------------------------------------- */
-
-static int read_shape(const json_t *entry, struct vn_tensor *t, size_t *n_elements,
-                      struct vn_error *err) {
-    json_t *shape;
-    int rc = vn_json_array(entry, "shape", &shape, err);
-    if (rc != VN_OK)
-        return rc;
-    if (json_array_size(shape) > VN_MAX_DIMS)
-        return vn_fail(err, VN_EDATA, "has %zu dimensions, at most %d are supported",
-                       json_array_size(shape), VN_MAX_DIMS);
-    t->n_dims = (int)json_array_size(shape);
-    *n_elements = 1;
-    for (int i = 0; i < t->n_dims; i++) {
-        const json_t *v = json_array_get(shape, (size_t)i);
-        if (!json_is_integer(v) || json_integer_value(v) < 0)
-            return vn_fail(err, VN_EDATA, "dimension %d is not a non-negative integer",
-                           i);
-        t->shape[i] = json_integer_value(v);
-        if (!vn_mul(*n_elements, (size_t)t->shape[i], n_elements))
-            return vn_fail(err, VN_EDATA, "the shape is too large");
-    }
-    return VN_OK;
-}
-
-static int read_range(const json_t *entry, size_t size, size_t *begin, size_t *end,
-                      struct vn_error *err) {
-    json_t *range;
-    int rc = vn_json_array(entry, "data_offsets", &range, err);
-    if (rc != VN_OK)
-        return rc;
-    const json_t *a = json_array_get(range, 0), *b = json_array_get(range, 1);
-    if (json_array_size(range) != 2 || !json_is_integer(a) || !json_is_integer(b))
-        return vn_fail(err, VN_EDATA, "data_offsets are not two integers");
-    json_int_t from = json_integer_value(a), to = json_integer_value(b);
-    if (from < 0 || to < from || (uint64_t)to > size)
-        return vn_fail(err, VN_EDATA,
-                       "data_offsets are [%lld, %lld], the file has %zu bytes of data",
-                       (long long)from, (long long)to, size);
-    *begin = (size_t)from;
-    *end = (size_t)to;
-    return VN_OK;
-}
-
-/* `data` are the `size` bytes behind the header. */
-static int read_entry(const char *name, const json_t *entry, const uint8_t *data,
-                      size_t size, struct vn_tensor *t, struct vn_error *err) {
-    const char *type;
-    size_t n = 0, bits, begin = 0, end = 0;
-    if (!json_is_object(entry))
-        return vn_fail(err, VN_EDATA, "is not described by an object");
-    if (json_object_size(entry) != 3)
-        return vn_fail(err, VN_EDATA,
-                       "has %zu members, expected dtype, shape, data_offsets",
-                       json_object_size(entry));
-    int rc = vn_json_string(entry, "dtype", &type, err);
-    if (rc == VN_OK)
-        rc = read_shape(entry, t, &n, err);
-    if (rc == VN_OK)
-        rc = read_range(entry, size, &begin, &end, err);
-    if (rc != VN_OK)
-        return rc;
-    int i = type_of_name(type);
-    if (i < 0)
-        return vn_fail(err, VN_EDATA, "has the unknown type '%.40s'", type);
-    if (!vn_mul(n, (size_t)types[i].bits, &bits) || bits % 8 || bits / 8 != end - begin)
-        return vn_fail(err, VN_EDATA,
-                       "has %zu bytes, its shape and type %s mean %zu x %d bits",
-                       end - begin, type, n, types[i].bits);
-    t->type = types[i].type;
-    t->data = data + begin;
-    t->bytes = end - begin;
-    t->name = strdup(name);
-    return t->name ? VN_OK : vn_fail(err, VN_EFAIL, "cannot allocate a name");
-}
 
 /* ---- one file -------------------------------------------------------------------- */
 
@@ -189,103 +69,7 @@ static int map_file(struct shard *s, struct vn_error *err) {
     return rc;
 }
 
-static int grow_tensors(struct vn_tensors *t, size_t more, struct vn_error *err) {
-    size_t want, bytes;
-    if (!vn_add((size_t)t->n, more, &want) || !vn_mul(want, sizeof *t->tensors, &bytes))
-        return vn_fail(err, VN_EFAIL, "too many tensors");
-    struct vn_tensor *p = realloc(t->tensors, bytes ? bytes : 1);
-    if (!p)
-        return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", bytes);
-    t->tensors = p;
-    return VN_OK;
-}
-
-static int by_place(const void *a, const void *b) {
-    const struct vn_tensor *x = a, *y = b;
-    if (x->data != y->data)
-        return (const uint8_t *)x->data < (const uint8_t *)y->data ? -1 : 1;
-    return (x->bytes > y->bytes) - (x->bytes < y->bytes); /* empty ones first */
-}
-
-/* The data must be one run of tensors: no overlap, no hole, up to the end. */
-static int check_cover(const struct vn_tensor *t, int64_t n, const uint8_t *data,
-                       size_t size, struct vn_error *err) {
-    size_t at = 0;
-    for (int64_t i = 0; i < n; i++) {
-        size_t begin = (size_t)((const uint8_t *)t[i].data - data);
-        if (begin != at)
-            return vn_fail(err, VN_EDATA,
-                           "tensor '%s' begins at byte %zu of the data, %s", t[i].name,
-                           begin, begin < at ? "inside another tensor" : "after a hole");
-        at += t[i].bytes;
-    }
-    if (at != size)
-        return vn_fail(err, VN_EDATA,
-                       "the tensors end at byte %zu of the data, the file has %zu",
-                       at, size);
-    return VN_OK;
-}
-
-/* Adds the tensors of a parsed header. */
-static int read_entries(struct vn_tensors *t, const json_t *header, const uint8_t *data,
-                        size_t size, struct vn_error *err) {
-    const char *name;
-    json_t *entry;
-    int64_t first = t->n;
-    int rc = grow_tensors(t, json_object_size(header), err);
-    if (rc != VN_OK)
-        return rc;
-    json_object_foreach((json_t *)header, name, entry) {
-        if (!strcmp(name, "__metadata__")) {
-            const char *key;
-            json_t *value;
-            if (!json_is_object(entry))
-                return vn_fail(err, VN_EDATA, "__metadata__ is not an object");
-            json_object_foreach(entry, key, value) if (
-                !json_is_string(
-                    value)) return vn_fail(err, VN_EDATA,
-                                           "__metadata__ '%s' is not a string", key);
-            continue;
-        }
-        memset(&t->tensors[t->n], 0, sizeof *t->tensors);
-        rc = read_entry(name, entry, data, size, &t->tensors[t->n], err);
-        if (rc != VN_OK)
-            return vn_prefix(err, "tensor '%.200s'", name);
-        t->n++;
-    }
-    qsort(t->tensors + first, (size_t)(t->n - first), sizeof *t->tensors, by_place);
-    return check_cover(t->tensors + first, t->n - first, data, size, err);
-}
-
-static int read_header(struct vn_tensors *t, const struct shard *s,
-                       struct vn_error *err) {
-    uint64_t length = vn_load64(s->map);
-    json_t *header;
-    if (length > MAX_HEADER)
-        return vn_fail(err, VN_EDATA,
-                       "'%s': the header has %llu bytes, at most %llu are allowed",
-                       s->path, (unsigned long long)length,
-                       (unsigned long long)MAX_HEADER);
-    if (length > s->size - 8)
-        return vn_fail(err, VN_EDATA,
-                       "'%s' ends inside its header: %zu bytes, the header has %llu",
-                       s->path, s->size, (unsigned long long)length);
-    if (!length || s->map[8] != '{')
-        return vn_fail(err, VN_EDATA, "'%s' is not a safetensors file: no '{' at byte 8",
-                       s->path);
-    int rc =
-        vn_json_parse((const char *)s->map + 8, (size_t)length, s->path, &header, err);
-    if (rc != VN_OK)
-        return rc;
-    rc = read_entries(t, header, s->map + 8 + length, s->size - 8 - (size_t)length, err);
-    if (rc != VN_OK)
-        vn_prefix(err, "'%s'", s->path);
-    json_decref(header);
-    return rc;
-}
-
-/* Opens dir/name (name alone when dir is NULL) as the next shard; there is room for it.
- */
+/* Opens dir/name (name alone when dir is NULL) as the next shard; there is room for it. */
 static int add_shard(struct vn_tensors *t, const char *dir, const char *name,
                      struct vn_error *err) {
     struct shard *s = &t->shards[t->n_shards];
@@ -298,7 +82,7 @@ static int add_shard(struct vn_tensors *t, const char *dir, const char *name,
     const char *slash = strrchr(s->path, '/');
     s->name = slash ? slash + 1 : s->path;
     int rc = map_file(s, err);
-    return rc == VN_OK ? read_header(t, s, err) : rc;
+    return rc == VN_OK ? vn_safetensors_header(s->map, s->size, s->path, &t->all, err) : rc;
 }
 
 /* ---- sets ------------------------------------------------------------------------ */
@@ -309,13 +93,13 @@ static int compare_names(const void *a, const void *b) {
 }
 
 static int index_names(struct vn_tensors *t, struct vn_error *err) {
-    t->by_name = vn_calloc((size_t)t->n, sizeof *t->by_name, err);
+    t->by_name = vn_calloc((size_t)t->all.n, sizeof *t->by_name, err);
     if (!t->by_name)
         return VN_EFAIL;
-    for (int64_t i = 0; i < t->n; i++)
-        t->by_name[i] = &t->tensors[i];
-    qsort(t->by_name, (size_t)t->n, sizeof *t->by_name, compare_names);
-    for (int64_t i = 1; i < t->n; i++)
+    for (int64_t i = 0; i < t->all.n; i++)
+        t->by_name[i] = &t->all.at[i];
+    qsort(t->by_name, (size_t)t->all.n, sizeof *t->by_name, compare_names);
+    for (int64_t i = 1; i < t->all.n; i++)
         if (!strcmp(t->by_name[i - 1]->name, t->by_name[i]->name))
             return vn_fail(err, VN_EDATA, "tensor '%s' is in two shards",
                            t->by_name[i]->name);
@@ -427,26 +211,27 @@ int vn_tensors_open_file(const char *path, struct vn_tensors **out,
     return finish_open(rc, t, out);
 }
 
+static int open_shards(const char *dir, const char *index, struct vn_tensors **out,
+                       struct vn_error *err) {
+    struct vn_tensors *t = vn_calloc(1, sizeof *t, err);
+    return finish_open(t ? open_index(t, dir, index, err) : VN_EFAIL, t, out);
+}
+
 int vn_tensors_open_dir(const char *dir, struct vn_tensors **out, struct vn_error *err) {
-    size_t n = strlen(dir) + sizeof INDEX + 1;
+    const size_t n = strlen(dir) + sizeof INDEX + 1;
+    int rc;
     *out = NULL;
     char *path = vn_calloc(n, 1, err);
     if (!path)
         return VN_EFAIL;
-    int rc;
     snprintf(path, n, "%s/%s", dir, WEIGHTS);
     if (access(path, F_OK) == 0) {
         rc = vn_tensors_open_file(path, out, err);
     } else {
-        struct vn_tensors *t = NULL;
         snprintf(path, n, "%s/%s", dir, INDEX);
-        if (access(path, F_OK) != 0)
-            rc =
-                vn_fail(err, VN_ENOINPUT, "no %s and no %s in '%s'", WEIGHTS, INDEX, dir);
-        else
-            rc = (t = vn_calloc(1, sizeof *t, err)) ? open_index(t, dir, path, err)
-                                                    : VN_EFAIL;
-        rc = finish_open(rc, t, out);
+        rc = access(path, F_OK) == 0
+                 ? open_shards(dir, path, out, err)
+                 : vn_fail(err, VN_ENOINPUT, "no %s and no %s in '%s'", WEIGHTS, INDEX, dir);
     }
     free(path);
     return rc;
@@ -456,16 +241,28 @@ const struct vn_tensor *vn_tensors_find(const struct vn_tensors *t, const char *
     struct vn_tensor key = {.name = name};
     const struct vn_tensor *p = &key;
     const struct vn_tensor **found =
-        bsearch(&p, t->by_name, (size_t)t->n, sizeof *t->by_name, compare_names);
+        bsearch(&p, t->by_name, (size_t)t->all.n, sizeof *t->by_name, compare_names);
     return found ? *found : NULL;
 }
 
 int64_t vn_tensors_count(const struct vn_tensors *t) {
-    return t->n;
+    return t->all.n;
 }
 
 const struct vn_tensor *vn_tensors_at(const struct vn_tensors *t, int64_t i) {
-    return &t->tensors[i];
+    return &t->all.at[i];
+}
+
+float vn_tensor_at(const struct vn_tensor *t, int64_t i) {
+    const uint8_t *p = (const uint8_t *)t->data + (size_t)i * vn_dtype_size(t->type);
+    double d;
+    switch (t->type) {
+    case VN_F32: return vn_bits_f32(vn_load32(p));
+    case VN_F16: return vn_f16_to_f32(vn_load16(p));
+    case VN_BF16: return vn_bf16_to_f32(vn_load16(p));
+    case VN_F64: memcpy(&d, p, 8); return (float)d;
+    default: return vn_bits_f32(0x7fc00000u); /* not a float tensor: NaN */
+    }
 }
 
 /* ---- in the background ----------------------------------------------------------- */
@@ -568,15 +365,13 @@ void vn_tensors_close(struct vn_tensors *t) {
         return;
     ahead_stop(t);
     digest_drop(t);
-    for (int64_t i = 0; i < t->n; i++)
-        free((char *)t->tensors[i].name);
     for (int64_t i = 0; i < t->n_shards; i++) {
         if (t->shards[i].map)
             munmap(t->shards[i].map, t->shards[i].size);
         free(t->shards[i].path);
     }
     free(t->by_name);
-    free(t->tensors);
+    vn_tensor_list_release(&t->all);
     free(t->shards);
     free(t);
 }
