@@ -2,18 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zip.h>
 
 #include "num.h"
+#include "ptzip.h"
 
 #define MAX_PICKLE ((uint64_t)16 << 20)
-#define MAX_INFLATE 1032 /* deflate cannot expand by more */
 
 /* Protocol 2 and the 80-bit magic number of the older format, then 1001. */
 static const char legacy_magic[] =
@@ -31,9 +29,9 @@ struct storage {
 
 struct vn_ptfile {
     char *path;
-    zip_t *zip;         /* NULL for the older format */
-    const uint8_t *map; /* NULL for zip */
-    size_t size;
+    struct vn_ptzip *zip; /* NULL for the older format */
+    const uint8_t *map;   /* NULL for zip */
+    size_t size;          /* of the file */
     struct vn_pickle *pickle;
     struct storage *storages; /* sorted by key */
     size_t n_storages;
@@ -140,146 +138,27 @@ static int list_storages(struct vn_ptfile *f, struct vn_error *err) {
     return VN_OK;
 }
 
-/* ---- zip ------------------------------------------------------------------------- */
+/* ---- the zip file ---------------------------------------------------------------- */
 
-/* Size of an entry whose declared size the bytes in the file can really yield. */
-static int entry_size(struct vn_ptfile *f, uint64_t entry, uint64_t *size,
-                      struct vn_error *err) {
-    zip_stat_t st;
-    const zip_uint64_t need = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
-                              ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
-    if (zip_stat_index(f->zip, entry, 0, &st) != 0 || (st.valid & need) != need)
-        return vn_fail(err, VN_EDATA, "entry %llu cannot be read",
-                       (unsigned long long)entry);
-    bool stored = st.comp_method == ZIP_CM_STORE && st.size == st.comp_size;
-    bool deflated =
-        st.comp_method == ZIP_CM_DEFLATE && st.size / MAX_INFLATE <= st.comp_size;
-    if ((!stored && !deflated) || st.encryption_method != ZIP_EM_NONE ||
-        st.comp_size > f->size)
-        return vn_fail(err, VN_EDATA,
-                       "entry '%.200s' has an unsupported method or an impossible size",
-                       st.name);
-    *size = st.size;
-    return VN_OK;
-}
-
-/* The whole entry; libzip checks its CRC at the end. */
-static int read_entry(struct vn_ptfile *f, uint64_t entry, uint64_t size,
-                      struct vn_buf *out, struct vn_error *err) {
-    int rc = vn_buf_resize(out, size, err);
-    zip_file_t *z = rc == VN_OK ? zip_fopen_index(f->zip, entry, 0) : NULL;
-    uint64_t at = 0;
-    uint8_t past;
-    while (z && at < size) {
-        zip_int64_t got = zip_fread(z, out->data + at, size - at);
-        if (got <= 0)
-            break;
-        at += (uint64_t)got;
-    }
-    if (rc == VN_OK && (!z || at < size || zip_fread(z, &past, 1) != 0))
-        rc = vn_fail(err, VN_EDATA, "entry '%.200s' is damaged: %s",
-                     zip_get_name(f->zip, entry, 0),
-                     z ? zip_file_strerror(z) : zip_strerror(f->zip));
-    if (z)
-        zip_fclose(z);
-    return rc;
-}
-
-/* The number of <prefix>/<name>, or -1. */
-static int64_t locate(struct vn_ptfile *f, const char *prefix, int n_prefix,
-                      const char *name) {
-    size_t n = (size_t)n_prefix + strlen(name) + 2;
-    char *full = malloc(n);
-    if (!full)
-        return -1;
-    snprintf(full, n, "%.*s/%s", n_prefix, prefix, name);
-    zip_int64_t at = zip_name_locate(f->zip, full, 0);
-    free(full);
-    return at;
-}
-
-static int check_byte_order(struct vn_ptfile *f, const char *prefix, int n_prefix,
-                            struct vn_error *err) {
-    uint64_t size = 0;
-    int64_t at = locate(f, prefix, n_prefix, "byteorder");
-    if (at < 0)
-        return VN_OK; /* writers before torch 2.1 did not say */
-    int rc = entry_size(f, (uint64_t)at, &size, err);
-    if (rc == VN_OK && size == 6)
-        rc = read_entry(f, (uint64_t)at, size, &f->cache, err);
-    if (rc == VN_OK && (size != 6 || memcmp(f->cache.data, "little", 6)))
-        rc = vn_fail(err, VN_EDATA, "is not little-endian");
-    return rc;
-}
-
-static int place_in_zip(struct vn_ptfile *f, const char *prefix, int n_prefix,
-                        struct vn_error *err) {
-    struct vn_buf name = {0};
+static int place_in_zip(struct vn_ptfile *f, struct vn_error *err) {
     int rc = VN_OK;
     for (size_t i = 0; rc == VN_OK && i < f->n_storages; i++) {
         struct storage *s = &f->storages[i];
         uint64_t size = 0;
         size_t wanted;
-        name.len = 0;
-        rc = vn_buf_printf(&name, err, "data/%s", s->key);
-        int64_t at = rc == VN_OK ? locate(f, prefix, n_prefix, (char *)name.data) : -1;
-        if (rc == VN_OK && at < 0)
-            rc = vn_fail(err, VN_EDATA, "storage '%.100s' is missing", s->key);
-        if (rc == VN_OK)
-            rc = entry_size(f, s->where = (uint64_t)at, &size, err);
+        rc = vn_ptzip_find(f->zip, s->key, &s->where, &size, err);
         if (rc == VN_OK && (!vn_mul(s->n, s->width, &wanted) || wanted != size))
             rc = vn_fail(err, VN_EDATA,
                          "storage '%.100s' has %llu bytes, expected %zu x %zu", s->key,
                          (unsigned long long)size, s->n, s->width);
     }
-    vn_buf_release(&name);
     return rc;
 }
 
-/* The pickle's entry: the only one that ends with "/data.pkl". */
-static const char *find_pickle(struct vn_ptfile *f, uint64_t *entry, int *n_prefix) {
-    zip_int64_t n = zip_get_num_entries(f->zip, 0);
-    const char *found = NULL;
-    for (zip_int64_t i = 0; i < n; i++) {
-        const char *name = zip_get_name(f->zip, (zip_uint64_t)i, 0);
-        size_t length = name ? strlen(name) : 0;
-        if (length < 10 || length > 4096 || strcmp(name + length - 9, "/data.pkl"))
-            continue;
-        if (found)
-            return NULL;
-        found = name;
-        *entry = (uint64_t)i;
-        *n_prefix = (int)(length - 9);
-    }
-    return found;
-}
-
 static int open_zip(struct vn_ptfile *f, struct vn_error *err) {
-    int code = 0, n_prefix = 0;
-    uint64_t entry = 0, size = 0;
-    /* CHECKCONS: the two headers of an entry agree, and no name is there twice: it could
-     * show two readers two different files */
-    f->zip = zip_open(f->path, ZIP_RDONLY | ZIP_CHECKCONS, &code);
-    if (!f->zip) {
-        zip_error_t e;
-        zip_error_init_with_code(&e, code);
-        vn_fail(err, VN_EDATA, "is not a sound zip file: %s", zip_error_strerror(&e));
-        zip_error_fini(&e);
-        return VN_EDATA;
-    }
-    int rc = VN_OK;
-    const char *prefix = find_pickle(f, &entry, &n_prefix);
-    if (!prefix)
-        rc = vn_fail(err, VN_EDATA, "is not a torch file: it has no or several data.pkl");
+    int rc = vn_ptzip_open(f->path, f->size, &f->zip, err);
     if (rc == VN_OK)
-        rc = check_byte_order(f, prefix, n_prefix, err);
-    if (rc == VN_OK)
-        rc = entry_size(f, entry, &size, err);
-    if (rc == VN_OK && size > MAX_PICKLE)
-        rc = vn_fail(err, VN_EDATA, "has a pickle of %llu bytes, at most %llu are read",
-                     (unsigned long long)size, (unsigned long long)MAX_PICKLE);
-    if (rc == VN_OK)
-        rc = read_entry(f, entry, size, &f->cache, err);
+        rc = vn_ptzip_pickle(f->zip, MAX_PICKLE, &f->cache, err);
     if (rc == VN_OK)
         rc = vn_pickle_read(f->cache.data, f->cache.len, allowed, &f->pickle, err);
     if (rc == VN_OK && f->pickle->used != f->cache.len)
@@ -287,7 +166,7 @@ static int open_zip(struct vn_ptfile *f, struct vn_error *err) {
                      f->cache.len - f->pickle->used);
     if (rc == VN_OK)
         rc = list_storages(f, err);
-    return rc == VN_OK ? place_in_zip(f, prefix, n_prefix, err) : rc;
+    return rc == VN_OK ? place_in_zip(f, err) : rc;
 }
 
 /* ---- the older format ------------------------------------------------------------ */
@@ -303,8 +182,7 @@ static int next_pickle(struct vn_ptfile *f, size_t *at, struct vn_pickle **out,
     return rc;
 }
 
-/* Storages lie behind the list of their keys, each as 8 bytes of count and the elements.
- */
+/* Storages lie behind the list of their keys, each as 8 bytes of count and the elements. */
 static int place_in_map(struct vn_ptfile *f, const struct vn_py *keys, size_t at,
                         struct vn_error *err) {
     if (keys->type != VN_PY_LIST || keys->n != f->n_storages)
@@ -403,8 +281,7 @@ int vn_ptfile_open(const char *path, struct vn_ptfile **out, struct vn_error *er
 void vn_ptfile_close(struct vn_ptfile *f) {
     if (!f)
         return;
-    if (f->zip)
-        zip_discard(f->zip);
+    vn_ptzip_close(f->zip);
     if (f->map)
         munmap((void *)f->map, f->size);
     vn_pickle_free(f->pickle);
@@ -538,7 +415,7 @@ static const uint8_t *storage_bytes(struct vn_ptfile *f, const struct storage *s
         return f->map + s->where;
     if (f->cached != s) {
         f->cached = NULL;
-        if (read_entry(f, s->where, s->n * s->width, &f->cache, err) != VN_OK)
+        if (vn_ptzip_read(f->zip, s->where, s->n * s->width, &f->cache, err) != VN_OK)
             return NULL;
         f->cached = s;
     }
