@@ -18,7 +18,7 @@
 #   make bench-gpu    speed on an NVIDIA GPU beside PyTorch and cuBLASLt, as a table;
 #                     BENCH_PARTS="3B 8M" selects. bench-gpu-built: as above
 #   make bench        the benchmarks, with the machine and the versions
-#   make install      programs and manual pages below PREFIX
+#   make install      programs, manual pages and the models that ship below PREFIX
 #   make uninstall    takes them away again
 #   make clean        removes what was built (the Python environment stays)
 #   make print-config says what would be built
@@ -254,6 +254,9 @@ INSTALL ?= install
 bindir  = $(DESTDIR)$(PREFIX)/bin
 mandir  = $(DESTDIR)$(PREFIX)/share/man
 MAN     := $(wildcard man/*.[157])
+# where programs in bin/ look for them (src/model_find.c)
+modeldir = $(DESTDIR)$(PREFIX)/share/vn/models
+MODELS  := $(patsubst examples/models/%,%,$(wildcard examples/models/*/*))
 
 .PHONY: install uninstall
 install: all
@@ -262,9 +265,12 @@ install: all
 	$(INSTALL) -m 644 $(filter %.1,$(MAN)) $(mandir)/man1
 	$(INSTALL) -m 644 $(filter %.5,$(MAN)) $(mandir)/man5
 	$(INSTALL) -m 644 $(filter %.7,$(MAN)) $(mandir)/man7
+	for f in $(MODELS); do $(INSTALL) -D -m 644 examples/models/$$f $(modeldir)/$$f || exit; done
 uninstall:
 	rm -f $(patsubst bin/%,$(bindir)/%,$(PROGS) $(SCRIPTS))
 	rm -f $(foreach m,$(MAN),$(mandir)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+	rm -f $(MODELS:%=$(modeldir)/%)
+	rmdir $(sort $(dir $(MODELS:%=$(modeldir)/%))) $(modeldir) $(modeldir:/models=) 2>/dev/null || true
 
 .PHONY: help clean print-config
 help:

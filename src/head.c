@@ -75,6 +75,18 @@ static int check_type(const json_t *o, struct vn_error *err) {
     return vn_json_want_string(o, "model_type", "vn-head", err);
 }
 
+static int read_threshold(struct vn_head *h, const json_t *o, struct vn_error *err) {
+    double v = 0;
+    if (!json_object_get(o, "threshold"))
+        return VN_OK;
+    int rc = vn_json_number(o, "threshold", 0, 1, &v, err);
+    if (rc == VN_OK && (h->width[h->n_layers] != 2 || (float)v == 0))
+        return vn_fail(err, VN_EDATA, "'threshold' is %g of %d classes, expected one above 0 "
+                       "of 2 classes", v, h->width[h->n_layers]);
+    h->threshold = (float)v;
+    return rc;
+}
+
 static int read_config(struct vn_head *h, struct vn_error *err) {
     const json_t *o = h->config;
     const char *activation;
@@ -88,6 +100,8 @@ static int read_config(struct vn_head *h, struct vn_error *err) {
     }
     if (rc == VN_OK && json_object_get(o, "chunk"))
         rc = vn_json_int(o, "chunk", 1, INT32_MAX, &chunk, err);
+    if (rc == VN_OK)
+        rc = read_threshold(h, o, err);
     return rc == VN_OK ? check_inputs(h, o, err) : rc;
 }
 

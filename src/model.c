@@ -3,59 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "io.h"
 #include "mem.h"
 
 #define MAX_CONFIG ((size_t)16 << 20)
-
-/* ---- finding --------------------------------------------------------------------- */
-
-/* "dir/name<suffix>", malloc'ed, if `file` is in it, else NULL. */
-static char *directory_with(const char *dir, size_t n_dir, const char *name,
-                            const char *suffix, const char *file) {
-    size_t n = n_dir + strlen(name) + strlen(suffix) + strlen(file) + 3;
-    char *path = malloc(n);
-    if (!path)
-        return NULL;
-    snprintf(path, n, "%.*s%s%s%s", (int)n_dir, dir, n_dir ? "/" : "", name, suffix);
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        path[--end] = 0;
-    snprintf(path + end, n - end, "/%s", file);
-    bool found = access(path, F_OK) == 0;
-    path[end] = 0;
-    if (!found) {
-        free(path);
-        path = NULL;
-    }
-    return path;
-}
-
-char *vn_model_find(const char *name, const char *file, struct vn_error *err) {
-    const char *places = getenv("VN_MODELS");
-    char *found = *name ? directory_with("", 0, name, "", file) : NULL;
-    for (const char *p = places; *name && *name != '/' && p && !found;) {
-        size_t n = strcspn(p, ":");
-        if (n)
-            found = directory_with(p, n, name, "", file);
-        if (n && !found)
-            found = directory_with(p, n, name, "_UR50D", file);
-        p = p[n] ? p + n + 1 : NULL;
-    }
-    if (!found && places && *places)
-        vn_fail(err, VN_ENOINPUT,
-                "cannot find '%s': no directory of that "
-                "name with a %s here or in $VN_MODELS (%s)",
-                name, file, places);
-    else if (!found)
-        vn_fail(err, VN_ENOINPUT,
-                "cannot find '%s': no directory of that "
-                "name with a %s, and $VN_MODELS is %s",
-                name, file, places ? "empty" : "not set");
-    return found;
-}
 
 /* ---- families -------------------------------------------------------------------- */
 

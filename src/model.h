@@ -63,8 +63,7 @@ struct vn_model {
     float *alibi;                            /* [n_heads] slopes */
 };
 
-/* `name` is a directory, or a name looked up in the directories of $VN_MODELS (separated by
- * ':'). VN_ENOINPUT when there is none, naming the places searched. */
+/* `name` is a directory, or a name to look up, see vn_model_find. */
 int vn_model_open(const char *name, struct vn_model **out, struct vn_error *err) VN_NODISCARD;
 void vn_model_close(struct vn_model *m); /* NULL is legal */
 
@@ -78,8 +77,12 @@ const char *vn_model_sha256(struct vn_model *m, bool read_all, struct vn_error *
 int vn_model_describe(const char *name, struct vn_model_config *config, char **model_name,
                       struct vn_error *err) VN_NODISCARD;
 
-/* The directory that a name stands for, malloc'ed, or NULL with err set. `file` is what
- * must be in it ("config.json"). In $VN_MODELS "esm2_t6_8M" also finds the published name
+/* The directory that a name stands for, malloc'ed, or NULL with err set: VN_ENOINPUT names
+ * the places searched. `file` is what must be in it ("config.json"). A directory of that
+ * path comes first; a name that begins with no "/", "./" or "../" is looked up in the
+ * directories of $VN_MODELS (separated by ':'), then beside the running program: in
+ * ../share/vn/models from its directory, where make install puts what ships, and in
+ * ../examples/models, where a clone has it. "esm2_t6_8M" also finds the published name
  * "esm2_t6_8M_UR50D". Also used for heads. */
 char *vn_model_find(const char *name, const char *file, struct vn_error *err) VN_NODISCARD;
 

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 #define PART_SCORES ((int64_t)1 << 18) /* of one part; a single row may have more */
+#define THRESHOLD "head_threshold"     /* in the provenance */
 
 enum { LABEL = 2, SCORES = 3 }; /* places: id, record, label, scores, status, carried */
 
@@ -67,7 +70,29 @@ static int find_columns(struct vn_scorer *s, const struct vn_schema *in,
     return vn_head_check(s->head, in, in->fields[s->embedding].level[0].size, err);
 }
 
-/* The program's entry in the provenance, and in it the head's name and hash. */
+/* The threshold to call by. */
+static int choose_threshold(struct vn_scorer *s, const struct vn_schema *in, float asked,
+                            struct vn_error *err) {
+    char text[64];
+    s->threshold = asked >= 0 ? asked : NAN;
+    if (!isnan(asked))
+        return VN_OK;
+    if (s->head) {
+        s->threshold = s->head->threshold > 0 ? s->head->threshold : NAN;
+        return VN_OK;
+    }
+    if (!vn_schema_provenance(in, THRESHOLD, text, sizeof text))
+        return VN_OK;
+    char *end;
+    s->threshold = strtof(text, &end);
+    if (end == text || *end || !(s->threshold > 0 && s->threshold <= 1) || s->n_classes != 2)
+        return vn_fail(err, VN_EINCOMPAT,
+                       "the stream of scores says that its head has the threshold '%s' for %d "
+                       "classes", text, s->n_classes);
+    return VN_OK;
+}
+
+/* The program's entry in the provenance, and in it the head's name, hash and threshold. */
 static int add_provenance(struct vn_scorer *s, const char *program,
                           struct vn_error *err) {
     struct vn_buf members = {0};
@@ -76,6 +101,11 @@ static int add_provenance(struct vn_scorer *s, const char *program,
         rc = vn_member_text(&members, "head", s->head->name, err);
     if (rc == VN_OK && s->head)
         rc = vn_member_text(&members, "head_sha256", s->head->sha256, err);
+    if (rc == VN_OK && s->head && s->head->threshold > 0) {
+        char number[VN_NUMBER_TEXT];
+        vn_format_float(number, s->head->threshold);
+        rc = vn_buf_printf(&members, err, ",\"" THRESHOLD "\":%s", number);
+    }
     if (rc == VN_OK)
         rc = vn_schema_add_program(&s->schema, (const char *)members.data, err);
     vn_buf_release(&members);
@@ -141,8 +171,10 @@ static int make_schema(struct vn_scorer *s, const struct vn_schema *in,
 int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
                    const struct vn_schema *in, float threshold, int threads,
                    const char *program, struct vn_error *err) {
-    *s = (struct vn_scorer){.head = head, .threshold = threshold};
+    *s = (struct vn_scorer){.head = head};
     int rc = find_columns(s, in, err);
+    if (rc == VN_OK)
+        rc = choose_threshold(s, in, threshold, err);
     if (rc == VN_OK)
         rc = make_schema(s, in, program, err);
     if (rc == VN_OK && head)

@@ -39,9 +39,11 @@ struct vn_scorer {
 };
 
 /* VN_EINCOMPAT unless vectors of this schema are what the head was trained on; without a
- * head, unless they are scores. Head and schema must outlive the scorer. `program` are the
- * members that vn_tool_provenance writes: the head's name and hash join them in the scores'
- * provenance. All zero is a scorer that may be released. */
+ * head, unless they are scores. `threshold` NaN: the one of the head that makes, or made,
+ * the scores, if it has one; below 0: not even that. Head and schema must outlive the
+ * scorer. `program` are the members that vn_tool_provenance writes: the head's name, hash
+ * and threshold join them in the scores' provenance. All zero is a scorer that may be
+ * released. */
 int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
                    const struct vn_schema *in, float threshold, int threads,
                    const char *program, struct vn_error *err) VN_NODISCARD;

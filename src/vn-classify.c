@@ -27,9 +27,10 @@ struct classify {
     struct vn_tool *tool;
     enum format format;
     enum by by;
-    float threshold; /* NaN: none */
+    float threshold; /* as vn_scorer_init takes it */
     int64_t max_waiting;
-    struct vn_head *head;
+    struct vn_head *head; /* NULL: scores come in */
+    bool chosen;          /* the head is the one that ships, as none was named */
     struct vn_reader *reader;
     struct vn_scorer scorer;
     struct vn_order *order;
@@ -41,7 +42,7 @@ struct classify {
     uint64_t rows, written;
 };
 
-static int check_options(const struct classify *c, struct vn_error *err) {
+static int check_options(struct classify *c, struct vn_error *err) {
     if (c->format != FORMAT_VIRNUCPRO)
         return vn_tool_refuse_terminal(c->tool, true, c->format == FORMAT_STREAM, err);
     if (!c->tool->output)
@@ -49,17 +50,27 @@ static int check_options(const struct classify *c, struct vn_error *err) {
     if (c->by != BY_FRAME || !isnan(c->threshold))
         vn_tool_usage(c->tool, "--format virnucpro has its own rules: leave out --%s",
                       c->by != BY_FRAME ? "by" : "threshold");
+    c->threshold = -1;
     return vn_tool_refuse_terminal(c->tool, true, false, err);
 }
 
 static int open_input(struct classify *c, struct vn_error *err) {
     struct vn_source *source;
     int rc = vn_source_open(c->tool->n_files ? c->tool->files[0] : NULL, &source, err);
-    if (rc == VN_OK)
-        rc = vn_reader_open(source, NULL, &c->reader, err);
-    if (rc == VN_OK && !c->head && vn_reader_schema(c->reader)->kind == VN_KIND_VECTORS)
-        vn_tool_usage(c->tool, "no head given: use -m");
-    return rc;
+    return rc == VN_OK ? vn_reader_open(source, NULL, &c->reader, err) : rc;
+}
+
+/* For vectors, where no head was named, the one that ships. */
+static int choose_head(struct classify *c, struct vn_error *err) {
+    if (c->head || vn_reader_schema(c->reader)->kind != VN_KIND_VECTORS)
+        return VN_OK;
+    int rc = vn_head_open(VN_SHIPPED_HEAD, &c->head, err);
+    if (rc != VN_OK)
+        return vn_prefix(err, "no head was named with -m");
+    c->chosen = true;
+    vn_tool_warn(c->tool, "no head was named: using '%s', sha256 %.12s", c->head->name,
+                 c->head->sha256);
+    return VN_OK;
 }
 
 static int start_scoring(struct classify *c, struct vn_error *err) {
@@ -69,13 +80,16 @@ static int start_scoring(struct classify *c, struct vn_error *err) {
         rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader), c->threshold,
                             c->tool->threads, (const char *)members.data, err);
     vn_buf_release(&members);
+    if (rc == VN_EINCOMPAT && c->chosen)
+        return vn_prefix(err, "'%s': no head was named with -m, and the one that ships does "
+                              "not fit", vn_reader_name(c->reader));
     if (rc == VN_OK && c->by != BY_FRAME) {
-        const struct vn_consensus_options o = {c->by == BY_SOURCE, c->threshold};
+        const struct vn_consensus_options o = {c->by == BY_SOURCE, c->scorer.threshold};
         rc = vn_consensus_new(&c->scorer.schema, &o, &c->consensus, err);
     }
     if (rc != VN_OK)
         return vn_prefix(err, "'%s'", vn_reader_name(c->reader));
-    if (!isnan(c->threshold) && c->scorer.n_classes != 2)
+    if (!isnan(c->scorer.threshold) && c->scorer.n_classes != 2)
         return vn_fail(err, VN_EUSAGE, "--threshold needs 2 classes, there are %d",
                        c->scorer.n_classes);
     return vn_order_new(&c->scorer.schema, vn_schema_find(&c->scorer.schema, "record"),
@@ -205,6 +219,8 @@ static int classify(struct classify *c, const char *head, struct vn_error *err) 
     if (rc == VN_OK)
         rc = open_input(c, err);
     if (rc == VN_OK)
+        rc = choose_head(c, err);
+    if (rc == VN_OK)
         rc = start_scoring(c, err);
     if (rc == VN_OK)
         rc = open_output(c, err);
@@ -240,7 +256,7 @@ int main(int argc, char **argv) {
     const char *by = "frame";
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &head, 0,
-         "the head: a directory, or a name in $VN_MODELS", "HEAD"},
+         "the head: a directory, or the name of one (default: the one that ships)", "HEAD"},
         {"by", 0, POPT_ARG_STRING, &by, 0,
          "a call for each frame (record), or the consensus of each chunk or source", "WORD"},
         {"threshold", 0, POPT_ARG_STRING, &threshold, 0,

@@ -348,7 +348,7 @@ int main(int argc, char **argv) {
                         .dtype = "f32"};
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &o.model, 0,
-         "directory of the model, or its name in $VN_MODELS", "MODEL"},
+         "directory of the model, or its name", "MODEL"},
         {"device", 0, POPT_ARG_STRING, &o.device, 0,
          "auto, cpu, cuda, cuda:N[,M...] or reference", "DEVICE"},
         {"precision", 0, POPT_ARG_STRING, &o.precision, 0,

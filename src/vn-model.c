@@ -93,9 +93,11 @@ static json_t *head_facts(const struct vn_head *h) {
                               "widths", widths, "activation", h->gelu ? "gelu" : "relu",
                               "labels", json_object_get(config, "labels"), "inputs",
                               json_object_get(config, "inputs"));
-    json_t *chunk = json_object_get(config, "chunk");
-    if (facts && chunk)
-        json_object_set(facts, "chunk", chunk);
+    static const char *const more[] = {"chunk", "trained_on", "calibration", "threshold",
+                                       "thresholds"};
+    for (size_t i = 0; facts && i < sizeof more / sizeof *more; i++)
+        if (json_object_get(config, more[i]))
+            json_object_set(facts, more[i], json_object_get(config, more[i]));
     return facts;
 }
 
@@ -245,9 +247,9 @@ int main(int argc, char **argv) {
         .usage = "info MODEL | verify MODEL | import FILE|DIR",
         .summary = "Shows, checks and imports models and classifier heads.",
         .notes =
-            "MODEL is a directory, or a name in the directories of $VN_MODELS. import\n"
-            "reads fair-esm's .pt, Hugging Face directories and VirNucPro's .pth; it\n"
-            "never executes what is in them.",
+            "MODEL is a directory, or a name: of one that ships, or in a directory of\n"
+            "$VN_MODELS. import reads fair-esm's .pt, Hugging Face directories and\n"
+            "VirNucPro's .pth; it never executes what is in them.",
         .max_files = 2};
     struct vn_error err = {0};
     int rc;

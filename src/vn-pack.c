@@ -340,7 +340,7 @@ int main(int argc, char **argv) {
     const char *mode = "keep";
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &p.model, 0,
-         "make tokens for this model: a directory, or a name in $VN_MODELS", "MODEL"},
+         "make tokens for this model: a directory, or the name of one", "MODEL"},
         {"vocab", 0, POPT_ARG_STRING, &p.vocab, 0, "make tokens of this vocabulary: esm2",
          "NAME"},
         {"column", 0, POPT_ARG_STRING, &p.column, 0,

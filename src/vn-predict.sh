@@ -5,6 +5,8 @@
 #     vn-orf -> tee ---|                        |-> vn-join -> vn-classify -> frames.tsv
 #                      '-> vn-pack -> vn-embed -'                       '-> VirNucPro's files
 #
+# and behind the first vn-classify what it says of the making, for provenance.jsonl.
+#
 # There is one branch for each input of the head. The pipes have no names: each is opened by
 # way of /dev/fd and lives only in descriptors, so that nothing is left of them whatever is
 # killed. All files are made in a directory below the final one and moved when every program
@@ -19,11 +21,13 @@ usage: vn-predict [OPTION...] -o DIR [FILE...]
 Calls each read or contig by a classifier head, by way of the language models it takes.
 
   -o, --output-dir=DIR       leave the results in DIR
-  -m, --model=HEAD           classifier head; 300, 500: virnucpro-300, -500 (default: "500")
+  -m, --model=HEAD           classifier head; 300, 500: virnucpro-300, -500 (default:
+                             "vn-virus-head", which ships)
       --models=A[,B...]      language models of its inputs, in its order (default: those that
                              it names)
       --chunk=N              length of the chunks (default: the head's)
-      --threshold=X          call the second of two classes from this score up
+      --threshold=X          call the second of two classes from this score up (default: the
+                             head's, or the higher score)
       --format=WORD          tsv, or virnucpro: VirNucPro's two files as well (default: "tsv")
       --device=DEVICE        auto, cpu, cuda, cuda:N or cuda:N,M... (default: "auto")
       --precision=WORD       auto, fp32, bf16 or fp16 (default: "auto")
@@ -42,8 +46,8 @@ Calls each read or contig by a classifier head, by way of the language models it
       --version              version
 
 Reads FASTA, FASTQ and what else vn-orf reads from the FILEs, or from standard input.
-Leaves DIR/calls.tsv, a row for each read, and DIR/frames.tsv, a row for each open frame;
-they get their names when all is complete. The options below --no-progress are VirNucPro's.
+Leaves DIR/calls.tsv, a row for each read, DIR/frames.tsv, a row for each open frame, and
+DIR/provenance.jsonl, what made them; they get their names when all is complete. The options below --no-progress are VirNucPro's.
 END
 }
 
@@ -63,7 +67,7 @@ number() { # option, text, lowest, highest: sets n
         refuse "--$1 '$2': expected a number from $3 to $4"
 }
 
-dir="" head=500 models="" chunk="" format=tsv device=auto precision=auto attention=auto threads="" progress=1
+dir="" head=vn-virus-head named=0 models="" chunk="" format=tsv device=auto precision=auto attention=auto threads="" progress=1
 verbose=0 quiet=0 judge=()
 parse() {
     local long=output-dir:,output:,model:,model-type:,model-path:,models:,chunk:,expected-length:
@@ -75,7 +79,7 @@ parse() {
     while [ "$1" != -- ]; do
         case $1 in
         -o | --output | --output-dir) dir=$2 && shift ;;
-        -m | -p | --model | --model-type | --model-path) head=$2 && shift ;;
+        -m | -p | --model | --model-type | --model-path) head=$2 named=1 && shift ;;
         --models) models=$2 && shift ;;
         -e | --chunk | --expected-length) number chunk "$2" 0 536870912 && chunk=$n && shift ;;
         --threshold) judge=(--threshold "$2") && shift ;;
@@ -130,7 +134,7 @@ processors() { # sets threads, as the programs count
 # Of each input of the head what vn-embed must do; sets model[], column[],
 # make[] (options), width[].
 read_head() {
-    local line key value text k=-1
+    local line key value text k=-1 facts=''
     local object='^    \{$' member='^      "(.*)": (.*[^,]),?$' fact='^  "chunk": ([0-9]+),?$'
     text=$(vn-model info --json "$head") || exit
     while IFS= read -r line; do
@@ -142,14 +146,18 @@ read_head() {
             case $key in
             model) model[k]=$value ;;
             width) width[k]=$value ;;
+            sha256) facts+=", of '${model[k]}', sha256 ${value:0:12}" ;;
             pool) make[k]=${make[k]/--pool auto/--pool $value} ;;
             layer) make[k]+=" --layer $value" ;;
             esac
         elif [[ $line =~ $fact ]]; then
             trained=${BASH_REMATCH[1]}
+        elif [[ $line =~ ^\ \ \"sha256\":\ \"(.{12}) ]]; then
+            facts=", sha256 ${BASH_REMATCH[1]}$facts"
         fi
     done <<<"$text"
     [ $k -ge 0 ] || die 76 "'$head' is no classifier head: see vn-model info"
+    [ $named$quiet != 00 ] || echo "$me: no head was named: using '$head'$facts" >&2
     name_models
     case $head:$trained in
     virnucpro-300:) trained=300 ;;
@@ -413,20 +421,22 @@ start_all() {
 }
 
 start_classifiers() {
-    local in=$r calls frames files_of
+    local in=$r calls frames made_by files_of
     pipe
     stage "vn-classify -m $head" "$in" "$w" "" \
         vn-classify "${flags[@]}" -t 1 -m "$head" "${judge[@]}" --format stream
-    if [ $format = virnucpro ]; then split 3; else split 2; fi
-    exec {calls}>"$tmp/calls.tsv" {frames}>"$tmp/frames.tsv" || exit 74
-    fds[$calls]=1 fds[$frames]=1
+    if [ $format = virnucpro ]; then split 4; else split 3; fi
+    exec {calls}>"$tmp/calls.tsv" {frames}>"$tmp/frames.tsv" {made_by}>"$tmp/header" || exit 74
+    fds[$calls]=1 fds[$frames]=1 fds[$made_by]=1
     stage 'vn-classify --by source' "${copies[0]}" "$calls" "" \
         vn-classify "${flags[@]}" -t 1 "${judge[@]}" --by source
     stage 'vn-classify --by frame' "${copies[1]}" "$frames" "" \
         vn-classify "${flags[@]}" -t 1 "${judge[@]}"
+    stage 'vn-view --header' "${copies[2]}" "$made_by" "" \
+        bash -c 'vn-view --header && exec cat >/dev/null'
     [ $format = tsv ] && return
     exec {files_of}>/dev/null
-    stage 'vn-classify --format virnucpro' "${copies[2]}" "$files_of" "" \
+    stage 'vn-classify --format virnucpro' "${copies[3]}" "$files_of" "" \
         vn-classify "${flags[@]}" -t 1 --format virnucpro -o "$tmp/files"
 }
 
@@ -459,7 +469,10 @@ finish() {
     for f in "$tmp"/files/*; do
         [ ! -e "$f" ] || mv -fT -- "$f" "$dir/${f##*/}" || exit 74
     done
-    mv -fT -- "$tmp/frames.tsv" "$dir/frames.tsv" && mv -fT -- "$tmp/calls.tsv" "$dir/calls.tsv" || exit 74
+    sed -n 's/^vn\.pg\.[0-9]*\t//p' "$tmp/header" >"$tmp/provenance.jsonl" || exit 74
+    for f in provenance.jsonl frames.tsv calls.tsv; do
+        mv -fT -- "$tmp/$f" "$dir/$f" || exit 74
+    done
     [ $quiet = 1 ] || [ $verbose = 0 ] || echo "$me: results in '$dir', $SECONDS s" >&2
 }
 

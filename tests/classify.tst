@@ -106,7 +106,6 @@ max-waiting 0 | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --
 max-waiting no number | 2 | . $T/fixture.sh; make_head; vectors | vn-classify -m head --max-waiting many
 
 # ---- the command line ----
-no head | 2 | . $T/fixture.sh; vectors | vn-classify
 no such head | 66 | . $T/fixture.sh; vectors | vn-classify -m nowhere
 a head that is no head | 65 | mkdir h; echo '{}' >h/config.json; echo x >h/model.safetensors; vn-classify -m h </dev/null
 a language model for a head | 65 | $B/tests/mkmodel m; vn-classify -m m </dev/null 2>e; rc=$?; grep -qF "member 'model_type' is \"esm\", expected \"vn-head\"" e && exit $rc

@@ -102,7 +102,8 @@ case $B in
 */release)
     again install >install.log 2>&1 &&
         files >installed &&
-        (cd "$top" && ls bin/vn-*; for p in man/*.[157]; do echo "share/man/man${p##*.}/${p#man/}"; done) |
+        (cd "$top" && ls bin/vn-*; for p in man/*.[157]; do echo "share/man/man${p##*.}/${p#man/}"; done
+            find examples/models -mindepth 2 -type f 2>/dev/null | sed 's,^examples,share/vn,') |
         sort | diff - installed &&
         root/usr/bin/vn-view --version >out &&
         again uninstall >>install.log 2>&1 && [ -z "$(files)" ]

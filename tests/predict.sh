@@ -31,7 +31,7 @@ vn-classify --format virnucpro -o want scores.vn
 
 $predict -m both --chunk 120 -o out reads.fa >said 2>err
 [ $? = 0 ] && cmp want.calls out/calls.tsv && cmp want.frames out/frames.tsv &&
-    [ "$(ls -A out | xargs)" = "calls.tsv frames.tsv" ] && [ ! -s said ]
+    [ "$(ls -A out | xargs)" = "calls.tsv frames.tsv provenance.jsonl" ] && [ ! -s said ]
 say $? "both models: the files of the graph by hand, and no others"
 [ "$(cat err)" = "$(grep -h 'no token' err)" ]
 say $? "both models: nothing is said but what the programs warn of"
@@ -44,7 +44,7 @@ $predict -m both --chunk 120 --format virnucpro --quiet -o files <reads.fa 2>err
 [ $? = 0 ] && [ ! -s err ] && diff -r want <(:) 2>/dev/null
 cmp files/calls.tsv want.calls && cmp want/prediction_results.txt files/prediction_results.txt &&
     cmp want/prediction_results_highestscore.csv files/prediction_results_highestscore.csv &&
-    [ ! -s err ] && [ "$(ls -A files | wc -l)" = 4 ]
+    [ ! -s err ] && [ "$(ls -A files | wc -l)" = 5 ]
 say $? "VirNucPro's files as well, from standard input, quietly"
 
 vn-orf --chunk 500 reads.fa >records.vn
@@ -204,8 +204,8 @@ ended() { # name, status wanted, seconds allowed
 
 start
 set -- $(members)
-[ $# = 11 ]
-say $? "eleven programs at work"
+[ $# = 12 ]
+say $? "twelve programs at work"
 from=${EPOCHREALTIME/[.,]/}
 kill -TERM $pid
 wait $pid
@@ -215,7 +215,7 @@ took=$(((${EPOCHREALTIME/[.,]/} - from) / 1000))
 [ $rc = 143 ] && [ -z "$left" ] && [ $took -lt 2000 ] && [ -z "$(ls -A run)" ]
 say $? "SIGTERM: all of them are gone within 2 s ($took ms)"
 exec 4>&-
-for n in $(seq 11); do
+for n in $(seq 12); do
     start
     set -- $(members)
     victim=$(tr '\0' ' ' <"/proc/${!n}/cmdline" 2>/dev/null | cut -c 1-40)
