@@ -9,10 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
+#include "num.h"
 #include "text.h"
 
 #define STEP ((size_t)256 << 10)
+#define BLOCK ((size_t)0xff00) /* bytes in a bgzf block, at most */
+#define BLOCK_HEAD 23          /* what is in front of them, and behind */
+#define BLOCK_END 8
+#define PADDING 4096 /* htslib looks at so much, at most, before it says what a file is */
+#define MAGIC 4
 #define TAIL 64                /* bytes of the end that are kept: the longest end is 38 */
 #define OTHER_ALIGNMENTS 0x900 /* secondary, supplementary: the read comes elsewhere */
 
@@ -32,8 +39,10 @@ struct bam_reads {
     int rc;
     struct vn_error err;
     int64_t bytes;
+    bool as_it_is; /* CRAM */
     uint8_t tail[TAIL];
     uint8_t buf[STEP];
+    uint8_t block[BLOCK_HEAD + BLOCK + BLOCK_END];
 };
 
 /* ---- the feeder ------------------------------------------------------------------ */
@@ -44,9 +53,9 @@ static void keep_tail(struct bam_reads *b, const uint8_t *p, size_t n) {
     memcpy(b->tail + TAIL - new, p + n - new, new);
 }
 
-static int pass_on(struct bam_reads *b, size_t n) {
+static int write_all(struct bam_reads *b, const uint8_t *p, size_t n) {
     for (size_t at = 0; at < n;) {
-        ssize_t done = write(b->to, b->buf + at, n - at);
+        ssize_t done = write(b->to, p + at, n - at);
         if (done < 0 && errno == EPIPE)
             return VN_EPIPE;
         if (done < 0 && errno != EINTR)
@@ -57,17 +66,48 @@ static int pass_on(struct bam_reads *b, size_t n) {
     return VN_OK;
 }
 
+/* n bytes, at most BLOCK, as a bgzf block that holds them as they are. */
+static int write_block(struct bam_reads *b, const uint8_t *p, size_t n) {
+    static const uint8_t head[BLOCK_HEAD] = {31, 139, 8, 4, 0, 0, 0, 0, 0, 255, 6, 0,
+                                             'B', 'C', 2, 0, 0, 0, 1};
+    const size_t size = BLOCK_HEAD + n + BLOCK_END;
+    uint8_t *to = b->block;
+    memcpy(to, head, BLOCK_HEAD);
+    vn_store16(to + 16, (uint16_t)(size - 1));
+    vn_store16(to + 19, (uint16_t)n);
+    vn_store16(to + 21, (uint16_t)~n);
+    memcpy(to + BLOCK_HEAD, p, n);
+    vn_store32(to + BLOCK_HEAD + n, (uint32_t)crc32(0, p, (uInt)n));
+    vn_store32(to + BLOCK_HEAD + n + 4, (uint32_t)n);
+    return write_all(b, to, size);
+}
+
+/* Of plain SAM and BAM htslib wants 64 KiB before it gives the first read, and of blocks only
+ * the one where the read ends: blocks are what it gets, as large as what has come. */
+static int pass_on(struct bam_reads *b, size_t n) {
+    if (b->as_it_is)
+        return write_all(b, b->buf, n);
+    int rc = VN_OK;
+    for (size_t at = 0; at < n && rc == VN_OK; at += BLOCK)
+        rc = write_block(b, b->buf + at, n - at < BLOCK ? n - at : BLOCK);
+    for (int i = 0; b->bytes == MAGIC && i < PADDING && rc == VN_OK;
+         i += BLOCK_HEAD + BLOCK_END)
+        rc = write_block(b, b->buf, 0);
+    return rc;
+}
+
 /* All of the source into the pipe. htslib may close its end early: then what is left is read
  * by nobody, which end_of_input() finds. */
 static void *feed(void *arg) {
     struct bam_reads *b = arg;
-    int64_t n;
-    while ((n = b->source->read(b->source, b->buf, sizeof b->buf, &b->err)) > 0) {
+    int64_t n = vn_read_full(b->source, b->buf, MAGIC, &b->err);
+    b->as_it_is = n == MAGIC && !memcmp(b->buf, "CRAM", MAGIC);
+    while (n > 0) {
         b->bytes += n;
         keep_tail(b, b->buf, (size_t)n);
         n = pass_on(b, (size_t)n);
-        if (n < 0)
-            break;
+        if (n == VN_OK)
+            n = b->source->read(b->source, b->buf, sizeof b->buf, &b->err);
     }
     b->rc = (int)n;
     close(b->to);

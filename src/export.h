@@ -19,6 +19,8 @@
 #include "io.h"
 
 struct vn_export {
+    /* Of text, all rows are with the kernel when it returns: nobody waits for a block to be
+     * full. */
     int (*put)(struct vn_export *x, const struct vn_batch *b, struct vn_error *err);
     /* Ends the output and closes the sink, or, if not `whole`, drops both; frees x. */
     int (*close)(struct vn_export *x, bool whole, struct vn_error *err);

@@ -170,7 +170,7 @@ static int text_put(struct vn_export *base, const struct vn_batch *b, struct vn_
             put_text(x, x->schema->n_fields ? "}" : "{}");
         send_line(x);
     }
-    return x->rc;
+    return x->rc == VN_OK ? vn_sink_flush(x->sink, err) : x->rc;
 }
 
 static int text_close(struct vn_export *base, bool whole, struct vn_error *err) {

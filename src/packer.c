@@ -86,6 +86,10 @@ static bool holds(const struct vn_packer *p, int64_t divisor) {
            (int64_t)(p->id_bytes_left / 2) >= p->opts.window_tokens / divisor;
 }
 
+int64_t vn_packer_waiting(const struct vn_packer *p) {
+    return p->n_left;
+}
+
 bool vn_packer_full(const struct vn_packer *p) {
     return p->sealed || holds(p, 1);
 }

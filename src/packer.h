@@ -38,11 +38,15 @@ int vn_packer_add(struct vn_packer *p, uint64_t record, const char *id, size_t i
                   const uint16_t *tokens, int64_t n_tokens, uint8_t status,
                   struct vn_error *err) VN_NODISCARD;
 
+/* Records in the window: added, and not in a batch that was taken. */
+int64_t vn_packer_waiting(const struct vn_packer *p);
+
 /* True when batches should be taken before more is added. */
 bool vn_packer_full(const struct vn_packer *p);
 
 /* Takes the next batch: 1, or 0 when more input is needed. With `flush`, at the end of the
- * input, everything comes out. Pointers are valid until the next call. */
+ * input or when nothing is to wait any longer, everything comes out. Pointers are valid until
+ * the next call. */
 int vn_packer_take(struct vn_packer *p, bool flush, struct vn_packed *out,
                    struct vn_error *err) VN_NODISCARD;
 

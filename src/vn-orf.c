@@ -6,6 +6,7 @@
 #include "orf.h"
 #include "reads.h"
 #include "stream.h"
+#include "timer.h"
 #include "tool.h"
 
 #define BATCH_ROWS 8192
@@ -46,12 +47,15 @@ struct orf {
     enum target to;
     int code;
     int64_t chunk, min_aa;
+    int64_t max_latency; /* ms; 0: none */
     /* the work */
     struct vn_schema schema;
     struct vn_orf *finder;
     struct vn_builder builder[N_COLUMNS];
     struct vn_batch batch;
     int64_t batch_bytes;
+    bool unsent;              /* rows, or FASTA */
+    struct vn_timer *timer;   /* NULL: they wait for as long as it takes */
     struct vn_writer *writer; /* to a stream, or */
     struct vn_sink *sink;     /* to FASTA */
     struct vn_buf id;
@@ -63,7 +67,7 @@ struct orf {
 };
 
 static void check_options(struct orf *o, const char *chunk, const char *to,
-                          const char *code, const char *min_aa) {
+                          const char *code, const char *min_aa, const char *max_latency) {
     const struct vn_tool *t = &o->tool;
     o->chunk = vn_tool_int(t, "chunk", chunk, 0, VN_MAX_CHUNK);
     o->to = (enum target)vn_tool_choice(t, "to", to, targets);
@@ -71,6 +75,8 @@ static void check_options(struct orf *o, const char *chunk, const char *to,
     if (!vn_codons_known(o->code))
         vn_tool_usage(t, "--code '%s': expected 1 to 6, 9 to 16 or 21 to 33", code);
     o->min_aa = vn_tool_int(t, "min-aa", min_aa, 1, VN_MAX_CHUNK);
+    if (max_latency)
+        o->max_latency = vn_tool_int(t, "max-latency", max_latency, 1, VN_MAX_LATENCY);
 }
 
 /* ---- the start ------------------------------------------------------------------- */
@@ -116,6 +122,7 @@ static int start(struct orf *o, struct vn_error *err) {
 static int send(struct orf *o, struct vn_error *err) {
     int rc = vn_builders_give(o->builder, N_COLUMNS, &o->batch, err);
     o->batch_bytes = 0;
+    o->unsent = false;
     return rc == VN_OK ? vn_writer_put(o->writer, &o->batch, err) : rc;
 }
 
@@ -148,6 +155,7 @@ static int add_row(struct orf *o, int32_t chunk, const struct vn_orf_frame *f,
                  ? vn_builder_add_bytes(&o->builder[i], cell[i].p, cell[i].n, err)
                  : vn_builder_add_value(&o->builder[i], cell[i].p, err);
     o->batch_bytes += bytes;
+    o->unsent = true;
     o->rows++;
     if (rc == VN_OK && o->builder[0].level[0].length == BATCH_ROWS)
         rc = send(o, err);
@@ -160,6 +168,7 @@ static int add_row(struct orf *o, int32_t chunk, const struct vn_orf_frame *f,
 static int put_fasta(struct orf *o, const char *seq, size_t n, size_t width,
                      struct vn_error *err) {
     int rc = vn_sink_puts(o->sink, ">", 1, err);
+    o->unsent = true;
     if (rc == VN_OK)
         rc = vn_sink_puts(o->sink, (const char *)o->id.data, o->id.len, err);
     if (rc == VN_OK)
@@ -267,23 +276,65 @@ static int add_record(struct orf *o, const struct vn_record *r, const char *file
     return rc;
 }
 
+/* ---- input ----------------------------------------------------------------------- */
+
+/* Nothing waits any longer. Called while the input is waited for, and then only. */
+static int send_all(void *arg, struct vn_error *err) {
+    struct orf *o = arg;
+    if (o->to == STREAM)
+        return send(o, err);
+    o->unsent = false;
+    return vn_sink_flush(o->sink, err);
+}
+
+/* rc is how the reading went that was waited for. */
+static int end_wait(struct orf *o, int rc, struct vn_error *err) {
+    const int failed = vn_timer_go_on(o->timer, err);
+    return failed ? failed : rc;
+}
+
+/* The source, to be interrupted, is that of the reads, and no longer there than they are. */
+static int open_input(struct orf *o, const char *path, struct vn_source **source,
+                      struct vn_reads **in, struct vn_error *err) {
+    int rc = vn_timer_source(o->timer, NULL, err);
+    if (rc == VN_OK)
+        rc = vn_timer_wait(o->timer, o->unsent, err);
+    if (rc == VN_OK) /* which may be a FIFO that nobody writes to as yet */
+        rc = end_wait(o, vn_source_open(path, source, err), err);
+    if (rc == VN_OK)
+        rc = vn_source_interruptible(*source, err);
+    if (rc == VN_OK)
+        rc = vn_timer_source(o->timer, *source, err);
+    if (rc == VN_OK)
+        rc = vn_timer_wait(o->timer, o->unsent, err);
+    if (rc == VN_OK)
+        return end_wait(o, vn_reads_open(*source, in, err), err);
+    vn_source_close(*source);
+    return rc;
+}
+
+static int next_record(struct orf *o, struct vn_reads *in, struct vn_record *r,
+                       struct vn_error *err) {
+    int rc = vn_timer_wait(o->timer, o->unsent, err);
+    return rc == VN_OK ? end_wait(o, in->next(in, r, err), err) : rc;
+}
+
 static int read_file(struct orf *o, const char *path, struct vn_error *err) {
-    struct vn_source *source;
-    struct vn_reads *in;
+    struct vn_source *source = NULL;
+    struct vn_reads *in = NULL;
     struct vn_record record;
     uint64_t before = o->records;
-    int rc = vn_source_open(path, &source, err);
-    if (rc == VN_OK)
-        rc = vn_reads_open(source, &in, err);
-    if (rc != VN_OK)
-        return rc;
-    while ((rc = in->next(in, &record, err)) > 0)
-        if ((rc = add_record(o, &record, in->name, err)) != VN_OK)
-            break;
+    int rc = open_input(o, path, &source, &in, err);
+    while (rc == VN_OK && (rc = next_record(o, in, &record, err)) > 0)
+        rc = add_record(o, &record, in->name, err);
     if (rc == VN_OK && o->records == before)
         vn_tool_note(&o->tool, "'%s' has no records", in->name);
-    o->text_bytes += in->bytes(in);
-    in->close(in);
+    if (in && rc < 0) /* alignments are read by a thread, which may wait for more */
+        vn_source_interrupt(source);
+    if (in) {
+        o->text_bytes += in->bytes(in);
+        in->close(in);
+    }
     return rc;
 }
 
@@ -336,6 +387,7 @@ int main(int argc, char **argv) {
     struct vn_tool *t = &o.tool;
     struct vn_error err = {0};
     const char *chunk = "500", *to = "stream", *code = "1", *min_aa = "1";
+    const char *max_latency = NULL;
     struct poptOption options[] = {
         {"chunk", 0, POPT_ARG_STRING, &chunk, 0,
          "letters in a chunk; 0: every sequence is one chunk", "N"},
@@ -343,13 +395,18 @@ int main(int argc, char **argv) {
          "what to write: stream, or FASTA: protein, nucleotide or chunk", "WHAT"},
         {"code", 0, POPT_ARG_STRING, &code, 0, "genetic code, by NCBI's number", "N"},
         {"min-aa", 0, POPT_ARG_STRING, &min_aa, 0, "residues of a protein, at least", "N"},
+        {"max-latency", 0, POPT_ARG_STRING, &max_latency, 0,
+         "milliseconds that a row may wait for others, at most (default: no limit)", "MS"},
         POPT_TABLEEND};
     vn_tool_begin(t, argc, argv, options);
-    check_options(&o, chunk, to, code, min_aa);
+    check_options(&o, chunk, to, code, min_aa, max_latency);
 
     int rc = start(&o, &err);
+    if (rc == VN_OK && o.max_latency)
+        rc = vn_timer_new(o.max_latency, send_all, &o, &o.timer, &err);
     for (int i = 0; rc == VN_OK && (i < t->n_files || i == 0); i++)
         rc = read_file(&o, t->files[i], &err);
+    vn_timer_free(o.timer);
     rc = finish(&o, rc, &err);
     if (rc == VN_OK)
         summarize(&o);

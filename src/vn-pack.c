@@ -9,6 +9,7 @@
 #include "packer.h"
 #include "packrows.h"
 #include "stream.h"
+#include "timer.h"
 #include "tok.h"
 #include "tool.h"
 
@@ -40,6 +41,7 @@ struct pack {
     /* options */
     const char *model, *vocab, *column;
     int64_t max_tokens, window, max_length;
+    int64_t max_latency; /* ms; 0: none */
     enum long_mode long_mode;
     /* the work */
     char *model_name;
@@ -49,6 +51,7 @@ struct pack {
     struct vn_packrows *out; /* NULL before the first input is open */
     struct vn_packer *packer;
     struct vn_writer *writer;
+    struct vn_timer *timer; /* NULL: records wait for as long as it takes */
     struct vn_buf tokens;
     struct vn_batch rows, batch; /* of a records stream; to be sent */
     uint64_t sources;
@@ -59,7 +62,8 @@ struct pack {
 };
 
 static void check_options(struct pack *p, const char *max_tokens, const char *window,
-                          const char *max_length, const char *long_mode) {
+                          const char *max_length, const char *long_mode,
+                          const char *max_latency) {
     static const char *const vocabs[] = {"esm2", NULL};
     const struct vn_tool *t = &p->tool;
     if (!p->model == !p->vocab)
@@ -70,6 +74,8 @@ static void check_options(struct pack *p, const char *max_tokens, const char *wi
         (void)vn_tool_choice(t, "vocab", p->vocab, vocabs);
     p->max_tokens = vn_tool_int(t, "max-tokens", max_tokens, 1, 1 << 27);
     p->window = vn_tool_int(t, "window", window, 1, MAX_WINDOW);
+    if (max_latency)
+        p->max_latency = vn_tool_int(t, "max-latency", max_latency, 1, VN_MAX_LATENCY);
     p->max_length = vn_tool_int(t, "max-length", max_length, 0, MAX_RECORD_TOKENS - 2);
     p->long_mode = (enum long_mode)vn_tool_choice(t, "long", long_mode, long_modes);
     if (p->long_mode != KEEP && !p->max_length)
@@ -161,6 +167,23 @@ static int send_full(struct pack *p, bool flush, struct vn_error *err) {
     return rc;
 }
 
+/* Waits are where the window may be sent before it is full: from what is read into, and from
+ * the packer, stay away between the two. */
+static int begin_wait(struct pack *p, struct vn_error *err) {
+    return vn_timer_wait(p->timer, p->packer && vn_packer_waiting(p->packer), err);
+}
+
+/* rc is how the reading went that the wait was for. */
+static int end_wait(struct pack *p, int rc, struct vn_error *err) {
+    const int failed = vn_timer_go_on(p->timer, err);
+    return failed ? failed : rc;
+}
+
+/* Nothing waits any longer. */
+static int send_all(void *arg, struct vn_error *err) {
+    return send_full(arg, true, err);
+}
+
 /* Residues or nucleotides of a sequence. */
 static int64_t letters(const struct pack *p, const struct vn_record *r) {
     return p->bpe ? (int64_t)r->seq_len : vn_tok_esm2_length(r->seq, r->seq_len);
@@ -205,13 +228,16 @@ static int add_record(struct pack *p, const struct vn_record *r, struct vn_error
     return rc;
 }
 
-static int pack_fastx(struct pack *p, struct vn_source *source, struct vn_error *err) {
-    struct vn_fastx *in;
+static int next_record(struct pack *p, struct vn_fastx *in, struct vn_record *r,
+                       struct vn_error *err) {
+    int rc = begin_wait(p, err);
+    return rc == VN_OK ? end_wait(p, vn_fastx_next(in, r, err), err) : rc;
+}
+
+static int pack_fastx(struct pack *p, struct vn_fastx *in, struct vn_error *err) {
     struct vn_record r;
     uint64_t before = p->records;
-    int rc = vn_fastx_open(source, &in, err);
-    if (rc != VN_OK)
-        return rc;
+    int rc = VN_OK;
     if (p->column)
         rc = vn_fail(err, VN_EINCOMPAT,
                      "'%s' is no stream: it does not have the column '%s'",
@@ -221,12 +247,11 @@ static int pack_fastx(struct pack *p, struct vn_source *source, struct vn_error 
                      vn_fastx_name(in));
     if (rc == VN_OK && !p->writer)
         rc = start(p, NULL, err);
-    while (rc == VN_OK && (rc = vn_fastx_next(in, &r, err)) > 0)
+    while (rc == VN_OK && (rc = next_record(p, in, &r, err)) > 0)
         rc = add_record(p, &r, err);
     if (rc == VN_OK && p->records == before)
         vn_tool_note(&p->tool, "'%s' has no records", vn_fastx_name(in));
     p->text_bytes += vn_fastx_bytes(in);
-    vn_fastx_close(in);
     return rc;
 }
 
@@ -241,12 +266,13 @@ static int pack_rows(struct pack *p, struct vn_error *err) {
     return rc;
 }
 
-static int pack_stream(struct pack *p, struct vn_source *source, struct vn_error *err) {
-    const struct vn_reader_options opts = {.records = p->records, .sources = p->sources};
-    struct vn_reader *in;
-    int rc = vn_reader_open(source, &opts, &in, err);
-    if (rc != VN_OK)
-        return rc;
+static int next_rows(struct pack *p, struct vn_reader *in, struct vn_error *err) {
+    int rc = begin_wait(p, err);
+    return rc == VN_OK ? end_wait(p, vn_reader_next(in, &p->rows, err), err) : rc;
+}
+
+static int pack_stream(struct pack *p, struct vn_reader *in, struct vn_error *err) {
+    int rc = VN_OK;
     if (!p->writer)
         rc = start(p, vn_reader_schema(in), err);
     else if (vn_packrows_input(p->out))
@@ -255,23 +281,21 @@ static int pack_stream(struct pack *p, struct vn_source *source, struct vn_error
         rc = vn_fail(err, VN_EINCOMPAT, "is a stream, the files before it are not");
     if (rc != VN_OK && rc != VN_EWRITE)
         vn_prefix(err, "'%s'", vn_reader_name(in));
-    while (rc == VN_OK && (rc = vn_reader_next(in, &p->rows, err)) > 0)
+    while (rc == VN_OK && (rc = next_rows(p, in, err)) > 0)
         if ((rc = pack_rows(p, err)) == VN_EDATA)
             vn_prefix(err, "'%s'", vn_reader_name(in));
     p->sources = vn_reader_sources(in);
     p->text_bytes += (int64_t)vn_reader_bytes(in);
-    vn_reader_close(in);
     return rc;
 }
 
-static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
-    struct vn_source *source;
+/* Opens the source as what it begins like: one of stream and text. */
+static int open_as(struct pack *p, struct vn_source *source, struct vn_reader **stream,
+                   struct vn_fastx **text, struct vn_error *err) {
+    const struct vn_reader_options opts = {.records = p->records, .sources = p->sources};
     uint8_t head[4];
     size_t n = 0;
-    int rc = vn_source_open(path, &source, err);
-    if (rc != VN_OK)
-        return rc;
-    rc = vn_source_peek(&source, head, sizeof head, &n, err);
+    int rc = vn_source_peek(&source, head, sizeof head, &n, err);
     if (rc != VN_OK) {
         vn_source_close(source);
         return rc;
@@ -279,8 +303,37 @@ static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
     /* How every Arrow stream begins; no text does. Where a stream is asked for, nothing at all
      * is one that was cut, and not a text without records. */
     return !memcmp(head, "\xff\xff\xff\xff", n) && (n == sizeof head || p->column)
-               ? pack_stream(p, source, err)
-               : pack_fastx(p, source, err);
+               ? vn_reader_open(source, &opts, stream, err)
+               : vn_fastx_open(source, text, err);
+}
+
+static int open_input(struct pack *p, const char *path, struct vn_reader **stream,
+                      struct vn_fastx **text, struct vn_error *err) {
+    struct vn_source *source = NULL;
+    int rc = vn_timer_source(p->timer, NULL, err);
+    if (rc == VN_OK)
+        rc = begin_wait(p, err);
+    if (rc == VN_OK) /* which may be a FIFO that nobody writes to as yet */
+        rc = end_wait(p, vn_source_open(path, &source, err), err);
+    if (rc == VN_OK)
+        rc = vn_timer_source(p->timer, source, err);
+    if (rc == VN_OK)
+        rc = begin_wait(p, err);
+    if (rc == VN_OK)
+        return end_wait(p, open_as(p, source, stream, text, err), err);
+    vn_source_close(source);
+    return rc;
+}
+
+static int pack_file(struct pack *p, const char *path, struct vn_error *err) {
+    struct vn_reader *stream = NULL;
+    struct vn_fastx *text = NULL;
+    int rc = open_input(p, path, &stream, &text, err);
+    if (rc == VN_OK)
+        rc = stream ? pack_stream(p, stream, err) : pack_fastx(p, text, err);
+    vn_reader_close(stream);
+    vn_fastx_close(text);
+    return rc;
 }
 
 /* ---- the end --------------------------------------------------------------------- */
@@ -317,6 +370,7 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
 }
 
 static void release(struct pack *p) {
+    vn_timer_free(p->timer);
     vn_packer_free(p->packer);
     vn_packrows_free(p->out);
     vn_batch_release(&p->rows);
@@ -337,7 +391,7 @@ int main(int argc, char **argv) {
     struct vn_tool *t = &p.tool;
     struct vn_error err = {0};
     const char *max_tokens = "16384", *window = "16384", *max_length = "0";
-    const char *mode = "keep";
+    const char *mode = "keep", *max_latency = NULL;
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &p.model, 0,
          "make tokens for this model: a directory, or the name of one", "MODEL"},
@@ -351,15 +405,20 @@ int main(int argc, char **argv) {
          "tokens in a batch, <cls> and <eos> included", "N"},
         {"window", 0, POPT_ARG_STRING, &window, 0,
          "records that are sorted by length to fill batches, at most", "N"},
+        {"max-latency", 0, POPT_ARG_STRING, &max_latency, 0,
+         "milliseconds that a record may wait for others, at most (default: no limit)",
+         "MS"},
         {"max-length", 0, POPT_ARG_STRING, &max_length, 0,
          "residues beyond which a record is long; 0: none is", "N"},
         {"long", 0, POPT_ARG_STRING, &mode, 0,
          "what to do with long records: keep, truncate or refuse", "HOW"},
         POPT_TABLEEND};
     vn_tool_begin(t, argc, argv, options);
-    check_options(&p, max_tokens, window, max_length, mode);
+    check_options(&p, max_tokens, window, max_length, mode, max_latency);
 
     int rc = check_model(&p, &err);
+    if (rc == VN_OK && p.max_latency)
+        rc = vn_timer_new(p.max_latency, send_all, &p, &p.timer, &err);
     for (int i = 0; rc == VN_OK && (i < t->n_files || i == 0); i++)
         rc = pack_file(&p, t->files[i], &err);
     if (rc == VN_OK)

@@ -19,8 +19,10 @@ programs() {
     cat <<END
 orf|vn-orf --chunk 100|dna.fa
 orf nucleotide|vn-orf --chunk 100 --to nucleotide|dna.fa
+orf live|vn-orf --chunk 100 --max-latency 3600k|dna.fa
 pack|vn-pack -m model --window 5|reads.fa
 pack gz|vn-pack -m model --window 5|reads.fa.gz
+pack live|vn-pack -m model --window 5 --max-latency 3600k|reads.fa
 pack records|vn-pack -m model --window 50|records.vn
 embed|vn-embed -m model --device cpu --precision fp32 -t 2|tokens.vn
 embed pooled|vn-embed -m model --device cpu --precision fp32 --pool mean -t 1|tokens.vn

@@ -6,7 +6,7 @@ cd "$T/.." || exit 1
 
 level() { # of a file of src/, by its name
     case $1 in
-    vn.h | err.* | mem.* | num.h | io.* | ahead.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.* | plans.* | stats.*) echo 1 ;;
+    vn.h | err.* | mem.* | num.h | io.* | ahead.* | timer.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.* | plans.* | stats.*) echo 1 ;;
     tool.*) echo 9 ;;
     arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | rowstore.* | reader.c | writer.c | order.* | joiner.* | npy.* ) echo 2 ;;
     fastx.* | reads.* | bam.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;

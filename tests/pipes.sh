@@ -29,8 +29,10 @@ programs() {
     cat <<END
 orf|vn-orf --chunk 100|dna.fa
 orf protein|vn-orf --chunk 100 --to protein|dna.fa.gz
+orf live|vn-orf --chunk 100 --max-latency 50|dna.fa
 pack|vn-pack -m model|reads.fa
 pack gz|vn-pack -m model|reads.fa.gz
+pack live|vn-pack -m model --max-latency 50|reads.fa
 pack records|vn-pack -m model --window 50|records.vn
 embed|vn-embed -m model --device cpu --precision fp32|tokens.vn
 embed pooled|vn-embed -m model --device cpu --precision fp32 --pool mean|tokens.vn
