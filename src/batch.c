@@ -6,7 +6,11 @@
 #include "bits.h"
 
 bool vn_status_has_result(const char *text, size_t n) {
-    return (n == 2 && !memcmp(text, "ok", 2)) || (n == 9 && !memcmp(text, "truncated", 9));
+    static const char *const texts[] = {"ok", "truncated", "windowed"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (n == strlen(texts[i]) && !memcmp(text, texts[i], n))
+            return true;
+    return false;
 }
 
 void vn_batch_init(struct vn_batch *b) {

@@ -66,8 +66,8 @@ static inline const char *vn_utf8_row(const struct vn_column *c, int64_t row, si
  * level's. */
 uint64_t vn_level_bytes(const struct vn_level *v, const struct vn_array *a);
 
-/* Does the text of a column "status" promise a result? "ok" and "truncated" do: a reason
- * why there is none comes in their place. Any other text is such a reason, and stays. */
+/* Does the text of a column "status" promise a result? "ok", "truncated" and "windowed" do: a
+ * reason why there is none comes in their place. Any other text is such a reason, and stays. */
 bool vn_status_has_result(const char *text, size_t n);
 
 /* ---- builders: a column that grows row by row ------------------------------------ */

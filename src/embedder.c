@@ -7,11 +7,20 @@
 #include "bits.h"
 #include "carry.h"
 #include "mem.h"
+#include "windows.h"
+
+/* The sequences of a batch whose long records are there in windows. */
+struct sequences {
+    struct vn_buf offsets; /* [n + 1] i32: what the payload's are where rows are sequences */
+    struct vn_buf first;   /* [B + 1] i32: the one that a row begins with */
+};
 
 struct vn_embedder {
     struct vn_reader *reader;
     struct vn_fleet *fleet;
     bool pooled;
+    enum vn_pooling pool;
+    int64_t window; /* tokens of a window; 0: all rows are sequences */
     int32_t d;
     int64_t row_bytes; /* of a row of the engine's output */
     int payload;       /* column "tokens" */
@@ -23,6 +32,7 @@ struct vn_embedder {
     bool started, ended;
     struct vn_batch *batches; /* [n_batches]: one may be at work for each job, one is held by */
     struct vn_batch **spare;  /* the caller, one is being read; [n_spare] are neither */
+    struct sequences *sequences; /* [n_batches] */
     int n_batches, n_spare;
     pthread_mutex_t lock; /* over spare, n_spare, stop */
     pthread_cond_t given; /* a batch is spare again */
@@ -69,11 +79,27 @@ static int fill_schema(const struct vn_embedder *e, const struct vn_schema *in,
     return rc;
 }
 
+/* Are there windows, and can they be put together? */
+static int find_windows(struct vn_embedder *e, const struct vn_schema *in,
+                        struct vn_error *err) {
+    char text[32], *end = text;
+    if (!vn_schema_provenance(in, "window", text, sizeof text))
+        return VN_OK;
+    e->window = strtoll(text, &end, 10);
+    if (*end || e->window <= VN_WINDOW_SPECIALS || e->window > INT32_MAX)
+        return vn_fail(err, VN_EINCOMPAT, "windows of '%s' tokens", text);
+    if (!e->pooled)
+        return vn_fail(err, VN_EINCOMPAT, "long records are there in windows, which have no "
+                       "token rows in common: pool them");
+    return VN_OK;
+}
+
 static int make_batches(struct vn_embedder *e, struct vn_error *err) {
     const int n = vn_fleet_window(e->fleet) + 2;
     e->batches = vn_calloc((size_t)n, sizeof *e->batches, err);
     e->spare = vn_calloc((size_t)n, sizeof *e->spare, err);
-    if (!e->batches || !e->spare)
+    e->sequences = vn_calloc((size_t)n, sizeof *e->sequences, err);
+    if (!e->batches || !e->spare || !e->sequences)
         return VN_EFAIL;
     e->n_batches = e->n_spare = n;
     for (int i = 0; i < n; i++) {
@@ -95,11 +121,14 @@ int vn_embedder_new(struct vn_reader *reader, struct vn_fleet *fleet,
     e->reader = reader;
     e->fleet = fleet;
     e->pooled = pooled;
+    e->pool = opts->pool;
     e->d = d;
     e->row_bytes = d * (int64_t)vn_dtype_size(pooled ? VN_F32 : opts->out_type);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->given, NULL);
     int rc = find_columns(e, in, err);
+    if (rc == VN_OK)
+        rc = find_windows(e, in, err);
     if (rc == VN_OK)
         rc = fill_schema(e, in, pooled ? VN_F32 : opts->out_type, out, err);
     if (rc == VN_OK)
@@ -129,14 +158,18 @@ void vn_embedder_free(struct vn_embedder *e) {
     }
     if (e->started)
         pthread_join(e->feeder, NULL);
-    for (int i = 0; i < e->n_batches; i++)
+    for (int i = 0; i < e->n_batches; i++) {
         vn_batch_release(&e->batches[i]);
+        vn_buf_release(&e->sequences[i].offsets);
+        vn_buf_release(&e->sequences[i].first);
+    }
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->given);
     vn_carry_release(&e->carry);
     vn_buf_release(&e->offsets);
     vn_buf_release(&e->validity);
     free(e->batches);
+    free(e->sequences);
     free(e->spare);
     free(e);
 }
@@ -171,22 +204,67 @@ static int at_batch(const struct vn_embedder *e, const struct vn_batch *b,
                      (unsigned long long)b->number);
 }
 
+/* Finds the sequences in the rows of a batch. */
+static int find_sequences(struct vn_embedder *e, const struct vn_batch *b,
+                          struct vn_error *err) {
+    struct sequences *s = &e->sequences[b - e->batches];
+    const int32_t *offsets = b->columns[e->payload].level[0].offsets;
+    int32_t n = 0;
+    s->offsets.len = s->first.len = 0;
+    int rc = vn_buf_append(&s->first, &n, sizeof n, err);
+    for (int64_t i = 0; i < b->n_rows && rc == VN_OK; i++) {
+        const int32_t tokens = offsets[i + 1] - offsets[i];
+        const int32_t count = (int32_t)vn_windows_count(tokens, e->window);
+        for (int32_t k = 0; k < count && rc == VN_OK; k++) {
+            const int32_t from = offsets[i] + k * (int32_t)e->window;
+            rc = vn_buf_append(&s->offsets, &from, sizeof from, err);
+        }
+        n += count;
+        if (rc == VN_OK)
+            rc = vn_buf_append(&s->first, &n, sizeof n, err);
+    }
+    return rc == VN_OK ? vn_buf_append(&s->offsets, &offsets[b->n_rows], sizeof *offsets, err)
+                       : rc;
+}
+
+/* Where the sequences of a batch begin, and which one a row begins with; NULL: row i is
+ * sequence i. */
+static const int32_t *sequences_of(const struct vn_embedder *e, const struct vn_batch *b,
+                                   const int32_t **first) {
+    const struct sequences *s = &e->sequences[b - e->batches];
+    *first = e->window ? (const int32_t *)(const void *)s->first.data : NULL;
+    return e->window ? (const int32_t *)(const void *)s->offsets.data
+                     : b->columns[e->payload].level[0].offsets;
+}
+
+/* Bytes that rows [from, to) make. */
+static int64_t output_bytes(const struct vn_embedder *e, const int32_t *offsets,
+                            const int32_t *first, int64_t from, int64_t to) {
+    const int64_t rows = !e->pooled ? offsets[to] - offsets[from]
+                         : first    ? first[to] - first[from]
+                                    : to - from;
+    return rows * e->row_bytes;
+}
+
 /* Hands over a batch, part by part: 1, or 0 when it is time to stop. */
 static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error *err) {
     const struct vn_column *c = &b->columns[e->payload];
-    const int32_t *offsets = c->level[0].offsets;
     const int64_t most = vn_memplan_job_bytes(e->pooled);
     int rc = 1;
     if (c->level[0].null_count || c->level[1].null_count) {
         vn_fail(err, VN_EDATA, "column 'tokens' has nulls");
         return at_batch(e, b, err);
     }
+    if (e->window && (rc = find_sequences(e, b, err)) < 0)
+        return rc;
+    const int32_t *first, *offsets = sequences_of(e, b, &first);
+    rc = 1;
     for (int64_t from = 0, to, n = b->n_rows; from < n && rc > 0; from = to) {
         to = from + 1;
-        while (to < n && (e->pooled ? to + 1 - from : offsets[to + 1] - offsets[from]) *
-                                 e->row_bytes <= most)
+        while (to < n && output_bytes(e, offsets, first, from, to + 1) <= most)
             to++;
-        rc = vn_fleet_submit(e->fleet, c->level[1].values, offsets + from, to - from, b);
+        const int64_t begin = first ? first[from] : from, end = first ? first[to] : to;
+        rc = vn_fleet_submit(e->fleet, c->level[1].values, offsets + begin, end - begin, b);
     }
     return rc;
 }
@@ -203,6 +281,46 @@ static void *feed(void *arg) {
     e->feed_rc = rc < 0 ? rc : VN_OK;
     vn_fleet_finish(e->fleet);
     return NULL;
+}
+
+/* ---- windows --------------------------------------------------------------------- */
+
+/* The row that begins with sequence `at`, one of those that rows begin with. */
+static int64_t row_of(const int32_t *first, int64_t n_rows, int64_t at) {
+    int64_t lo = 0, hi = n_rows;
+    while (lo < hi) {
+        const int64_t mid = lo + (hi - lo) / 2;
+        if (first[mid] < at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Makes a job of sequences, from `at` on, one of rows, from `row` on. */
+static void put_together(const struct vn_embedder *e, struct vn_job *job, int64_t at,
+                         int64_t row, const int32_t *first) {
+    const struct vn_batch *in = job->user;
+    const int32_t *offsets = in->columns[e->payload].level[0].offsets;
+    float *vectors = (float *)(void *)job->out.data;
+    int64_t n = 0;
+    for (; first[row + n] < at + job->n_seq; n++) {
+        const int64_t k = first[row + n] - at, count = first[row + n + 1] - first[row + n];
+        uint8_t outcome = VN_REC_OK; /* of all windows; else, of the last that is not */
+        for (int64_t i = k; i < k + count; i++)
+            if (job->outcome.data[i] != VN_REC_OK)
+                outcome = job->outcome.data[i];
+        job->outcome.data[n] = outcome;
+        if (outcome != VN_REC_OK)
+            memset(vectors + n * e->d, 0, (size_t)e->d * sizeof *vectors);
+        else if (count > 1 || n != k)
+            vn_windows_merge(e->pool, vectors + k * e->d,
+                             offsets[row + n + 1] - offsets[row + n], e->window, e->d,
+                             vectors + n * e->d);
+    }
+    job->cu_seqlens = offsets + row;
+    job->n_seq = n;
 }
 
 /* ---- columns of a part ----------------------------------------------------------- */
@@ -311,14 +429,17 @@ int vn_embedder_next(struct vn_embedder *e, struct vn_batch *out, struct vn_erro
         return e->feed_rc;
     }
     struct vn_batch *in = job->user;
-    const int32_t *offsets = in->columns[e->payload].level[0].offsets;
-    const int64_t from = job->cu_seqlens - offsets;
+    const int32_t *first, *offsets = sequences_of(e, in, &first);
+    const int64_t at = job->cu_seqlens - offsets;
+    const int64_t from = first ? row_of(first, in->n_rows, at) : at;
     if (rc == VN_EDATA) {
         vn_prefix(err, "from row %lld on", (long long)from);
         at_batch(e, in, err);
     }
     if (rc < 0)
         return rc;
+    if (first)
+        put_together(e, job, at, from, first);
     if (from + job->n_seq == in->n_rows)
         e->held = in;
     rc = build(e, job, from, out, err);

@@ -2,9 +2,13 @@
  *
  * The payload column "tokens" is replaced by "embedding"; every other column is carried
  * along. A record that is not ok keeps its row, with an empty list or a null vector, and its
- * outcome in the column "status" (added where there is none) in place of "ok" or
- * "truncated"; another reason that stood there before stays. Rows keep their order; a batch
+ * outcome in the column "status" (added where there is none) in place of "ok", "truncated" or
+ * "windowed"; another reason that stood there before stays. Rows keep their order; a batch
  * whose output would be large leaves in parts. Memory is reused from batch to batch.
+ *
+ * Where the provenance says that long records are there in windows (windows.h), each of these
+ * is a sequence of its own, and the record's vector is made of theirs: it has none unless
+ * all of them have one.
  *
  * Three kinds of threads work at once: one of the embedder's reads batches ahead and hands
  * them to the fleet, the fleet's run them, the caller's takes what is done. What waits
@@ -18,7 +22,8 @@
 struct vn_embedder;
 
 /* For the stream of `reader`: fills `out` (uninitialised) with the schema of what comes out,
- * the input's metadata included. VN_EINCOMPAT when a column is missing or in the way. `out`
+ * the input's metadata included. VN_EINCOMPAT when a column is missing or in the way, and for token rows
+ * of windows: they are not those of one sequence. `out`
  * must outlive the embedder; the reader and the fleet stay the caller's, but nobody else may
  * use them until the embedder is freed, or vn_embedder_next has returned 0; opts are those
  * the fleet was opened with, d its model's width. */

@@ -363,7 +363,8 @@ static const char *status_at(const struct stream *s, int64_t row, size_t *n) {
     return c && !vn_is_null(&c->level[0], row) ? vn_utf8_row(c, row, n) : "";
 }
 
-/* The status of a record that has all its vectors: "truncated" if one of them is. */
+/* The status of a record that has all its vectors: "truncated" or "windowed" if one of them
+ * is. */
 static int whole_status(struct vn_joiner *j, int64_t r, struct vn_error *err) {
     const char *text = "ok";
     size_t n = 2, m;

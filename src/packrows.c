@@ -172,8 +172,13 @@ int vn_packrows_take(struct vn_packrows *p, const struct vn_batch *b, int64_t ro
 
 /* ---- out ------------------------------------------------------------------------- */
 
-static const char *const texts[VN_PACK_STATUSES] = {"ok", "empty", "truncated", "too long",
-                                                    "empty"};
+static const char *const texts[VN_PACK_STATUSES] = {
+    [VN_PACK_OK] = "ok",
+    [VN_PACK_EMPTY] = "empty",
+    [VN_PACK_TRUNCATED] = "truncated",
+    [VN_PACK_WINDOWED] = "windowed",
+    [VN_PACK_TOO_LONG] = "too long",
+    [VN_PACK_AS_IT_CAME] = "empty"};
 
 /* The status that a row brought; NULL when it brought none. */
 static const char *own_status(const struct vn_packrows *p, const struct vn_column *from,

@@ -16,6 +16,7 @@ enum vn_pack_status {
     VN_PACK_OK,
     VN_PACK_EMPTY,
     VN_PACK_TRUNCATED,
+    VN_PACK_WINDOWED,
     VN_PACK_TOO_LONG,
     VN_PACK_AS_IT_CAME, /* the row of the records stream says why it has no sequence */
     VN_PACK_STATUSES

@@ -6,8 +6,8 @@
  * The scores schema is id, record, label (null: no call), score_CLASS per class (null:
  * none), status, and then every other column of the vectors stream but the embedding. A row
  * without a vector gets no call, one whose scores are not finite none either; its status is
- * the reason that it brought, and "empty" or "not finite" where it brought none, "ok" or
- * "truncated". Else the status is what the row brought, or "ok". */
+ * the reason that it brought, and "empty" or "not finite" where it brought none, or one that
+ * promised a result (batch.h). Else the status is what the row brought, or "ok". */
 #ifndef VN_SCORER_H
 #define VN_SCORER_H
 

@@ -12,6 +12,7 @@
 #include "timer.h"
 #include "tok.h"
 #include "tool.h"
+#include "windows.h"
 
 #define MAX_WINDOW (1 << 23) /* vn-view waits for twice that */
 #define WINDOW_TOKENS ((int64_t)64 << 20)
@@ -26,15 +27,16 @@ static const char notes[] =
     "\n"
     "Output: a stream with the columns id, record, tokens and status, one row for each\n"
     "record. Status: ok; empty (no residues); truncated (--long truncate: the first\n"
-    "--max-length residues); too long (--long refuse: no tokens). A record longer than\n"
+    "--max-length residues); windowed (--long window: windows of so many residues that\n"
+    "overlap by a quarter); too long (--long refuse: no tokens). A record longer than\n"
     "--max-tokens is kept whole, in a batch of its own. The letter J, and '*', are not\n"
     "in ESM-2's vocabulary: they become <unk>, and are counted. DNABERT-S's has A, C, G and\n"
     "T alone: every other letter, lower case too, becomes one [UNK]. Of a records stream one\n"
     "column becomes tokens, the sequences of the other kind stay behind, everything else\n"
     "is carried along; a row whose status is a reason has no tokens and keeps it.";
 
-enum long_mode { KEEP, TRUNCATE, REFUSE };
-static const char *const long_modes[] = {"keep", "truncate", "refuse", NULL};
+enum long_mode { KEEP, WINDOW, TRUNCATE, REFUSE };
+static const char *const long_modes[] = {"keep", "window", "truncate", "refuse", NULL};
 
 struct pack {
     struct vn_tool tool;
@@ -52,7 +54,7 @@ struct pack {
     struct vn_packer *packer;
     struct vn_writer *writer;
     struct vn_timer *timer; /* NULL: records wait for as long as it takes */
-    struct vn_buf tokens;
+    struct vn_buf tokens, windows;
     struct vn_batch rows, batch; /* of a records stream; to be sent */
     uint64_t sources;
     /* what was seen */
@@ -99,6 +101,9 @@ static int check_model(struct pack *p, struct vn_error *err) {
     int rc = vn_tool_refuse_terminal(&p->tool, false, true, err);
     if (rc == VN_OK && p->model)
         rc = vn_model_describe(p->model, &config, &p->model_name, err);
+    if (rc == VN_OK && config.family == VN_DNABERT && p->long_mode == WINDOW)
+        rc = vn_fail(err, VN_EUSAGE, "--long window is for proteins: cut nucleotides into "
+                     "chunks with vn-orf");
     if (rc == VN_OK && config.family == VN_DNABERT)
         rc = load_tokenizer(p, err);
     p->vocabulary = vn_family_vocabulary(config.family);
@@ -119,6 +124,9 @@ static int add_program(const struct pack *p, struct vn_schema *schema,
     if (rc == VN_OK && p->max_length)
         rc = vn_buf_printf(&members, err, ",\"max_length\":%" PRId64 ",\"long\":\"%s\"",
                            p->max_length, long_modes[p->long_mode]);
+    if (rc == VN_OK && p->long_mode == WINDOW)
+        rc = vn_buf_printf(&members, err, ",\"window\":%" PRId64,
+                           p->max_length + VN_WINDOW_SPECIALS);
     if (rc == VN_OK && p->model_name)
         rc = vn_member_text(&members, "tokens_for", p->model_name, err);
     if (rc == VN_OK)
@@ -198,31 +206,44 @@ static int64_t tokenize(struct pack *p, const struct vn_record *r, size_t most,
                          &p->unknown, err);
 }
 
+/* What becomes of a record of so many letters. */
+static enum vn_pack_status judge(const struct pack *p, int64_t length) {
+    const bool is_long = p->max_length && length > p->max_length;
+    int64_t tokens = length + 2;
+    if (length == 0)
+        return VN_PACK_EMPTY;
+    if (is_long && p->long_mode == TRUNCATE)
+        return VN_PACK_TRUNCATED;
+    if (is_long && p->long_mode == WINDOW)
+        tokens = vn_windows_tokens(length, p->max_length);
+    if ((is_long && p->long_mode == REFUSE) || tokens > MAX_RECORD_TOKENS)
+        return VN_PACK_TOO_LONG;
+    return is_long && p->long_mode == WINDOW ? VN_PACK_WINDOWED : VN_PACK_OK;
+}
+
 /* A record without a sequence (NULL) is a row of a records stream that says why. */
 static int add_record(struct pack *p, const struct vn_record *r, struct vn_error *err) {
     int64_t length = r->seq ? letters(p, r) : 0, n = 0;
-    size_t most = SIZE_MAX;
-    bool is_long = p->max_length && length > p->max_length;
-    enum vn_pack_status status = VN_PACK_OK;
-    if (!r->seq) {
-        status = VN_PACK_AS_IT_CAME;
-    } else if (length == 0) {
-        status = VN_PACK_EMPTY;
-    } else if (is_long && p->long_mode == TRUNCATE) {
-        status = VN_PACK_TRUNCATED;
-        most = (size_t)p->max_length;
-    } else if ((is_long && p->long_mode == REFUSE) || length > MAX_RECORD_TOKENS - 2) {
-        status = VN_PACK_TOO_LONG;
-    }
+    const enum vn_pack_status status = r->seq ? judge(p, length) : VN_PACK_AS_IT_CAME;
+    const struct vn_buf *tokens = &p->tokens;
+    int rc = VN_OK;
     p->tokens.len = 0;
-    if (status == VN_PACK_OK || status == VN_PACK_TRUNCATED)
-        n = tokenize(p, r, most, err);
+    if (status == VN_PACK_OK || status == VN_PACK_TRUNCATED || status == VN_PACK_WINDOWED)
+        n = tokenize(p, r, status == VN_PACK_TRUNCATED ? (size_t)p->max_length : SIZE_MAX,
+                     err);
     if (n < 0)
         return (int)n;
+    if (status == VN_PACK_WINDOWED) {
+        rc = vn_windows_cut((const uint16_t *)p->tokens.data, n, p->max_length, &p->windows,
+                            err);
+        tokens = &p->windows;
+        n = (int64_t)(tokens->len / sizeof(uint16_t));
+    }
     p->residues += length;
     p->n_status[status]++;
-    int rc = vn_packer_add(p->packer, p->records++, r->id, r->id_len,
-                           (const uint16_t *)p->tokens.data, n, (uint8_t)status, err);
+    if (rc == VN_OK)
+        rc = vn_packer_add(p->packer, p->records++, r->id, r->id_len,
+                           (const uint16_t *)tokens->data, n, (uint8_t)status, err);
     if (rc == VN_OK && vn_packer_full(p->packer))
         rc = send_full(p, false, err);
     return rc;
@@ -348,6 +369,9 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
     if (p->n_status[VN_PACK_TRUNCATED])
         vn_tool_warn(t, "records cut to %" PRId64 " residues: %" PRId64, p->max_length,
                      p->n_status[VN_PACK_TRUNCATED]);
+    if (p->n_status[VN_PACK_WINDOWED])
+        vn_tool_warn(t, "records in windows of %" PRId64 " residues: %" PRId64, p->max_length,
+                     p->n_status[VN_PACK_WINDOWED]);
     if (p->n_status[VN_PACK_TOO_LONG])
         vn_tool_warn(t, "records too long, sent without tokens: %" PRId64,
                      p->n_status[VN_PACK_TOO_LONG]);
@@ -360,11 +384,11 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
         t,
         "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64
         " batches filled to %.2f %%; %" PRId64 " unknown letters, %" PRId64
-        " truncated, %" PRId64 " too long, %" PRId64 " empty%s; %.2f s, %.0f MB/s, "
+        " windowed, %" PRId64 " truncated, %" PRId64 " too long, %" PRId64 " empty%s; %.2f s, %.0f MB/s, "
         "peak %.0f MiB",
         totals->records, p->residues, totals->tokens, totals->batches,
         budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
-        p->n_status[VN_PACK_TRUNCATED], p->n_status[VN_PACK_TOO_LONG],
+        p->n_status[VN_PACK_WINDOWED], p->n_status[VN_PACK_TRUNCATED], p->n_status[VN_PACK_TOO_LONG],
         p->n_status[VN_PACK_EMPTY], others, seconds, (double)p->text_bytes / 1e6 / seconds,
         vn_tool_peak_mib());
 }
@@ -376,6 +400,7 @@ static void release(struct pack *p) {
     vn_batch_release(&p->rows);
     vn_batch_release(&p->batch);
     vn_buf_release(&p->tokens);
+    vn_buf_release(&p->windows);
     vn_bpe_free(p->bpe);
     free(p->model_name);
 }
@@ -411,7 +436,7 @@ int main(int argc, char **argv) {
         {"max-length", 0, POPT_ARG_STRING, &max_length, 0,
          "residues beyond which a record is long; 0: none is", "N"},
         {"long", 0, POPT_ARG_STRING, &mode, 0,
-         "what to do with long records: keep, truncate or refuse", "HOW"},
+         "what to do with long records: keep, window, truncate or refuse", "HOW"},
         POPT_TABLEEND};
     vn_tool_begin(t, argc, argv, options);
     check_options(&p, max_tokens, window, max_length, mode, max_latency);

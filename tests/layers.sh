@@ -12,7 +12,7 @@ level() { # of a file of src/, by its name
     fastx.* | reads.* | bam.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
     table.* | calls.* | idmap.* | pairs.* | facts.* | agreement.* | truth.* | compare.*) echo 2 ;;
     json.* | bpe_json.* | safetensors*.* | model.* | model_*.* | head.* | pickle*.* | ptfile.* | ptzip.* | import*.*) echo 4 ;;
-    backend.* | pool.* | cpu*) echo 5 ;;
+    backend.* | pool.* | windows.* | cpu*) echo 5 ;;
     mlp.* | scorer.* | consensus.* | virnucpro.* | engine.* | fleet.* | memplan.* | embedder.* | pooler.* | profile*.* | net.* | esm2.* | dnabert.*) echo 6 ;;
     vn-*) echo 10 ;;
     *) echo unknown ;;

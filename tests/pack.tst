@@ -5,7 +5,7 @@ help | 0 | vn-pack --help >help && grep -q -- --max-tokens help && grep -q 'too 
 version | 0 | vn-pack --version | grep -q '^vn-pack [0-9]'
 no-vocabulary | 2 | vn-pack </dev/null
 model-and-vocabulary | 2 | vn-pack -m x --vocab esm2 </dev/null
-refused-options | 0 | for o in '--vocab dna' '--max-tokens 0' '--max-tokens 8x' '--max-tokens=' '--max-tokens 1G' '--window 0' '--window -1' '--window 8388609' '--max-length -1' '--max-length 1.5' '--long keep_it' '--long refuse' '--long truncate' '--unknown' '-t 0'; do vn-pack --vocab esm2 $o </dev/null >out 2>err; [ $? = 2 ] && [ -s err ] && ! [ -s out ] || { echo "$o"; exit 1; }; done
+refused-options | 0 | for o in '--vocab dna' '--max-tokens 0' '--max-tokens 8x' '--max-tokens=' '--max-tokens 1G' '--window 0' '--window -1' '--window 8388609' '--max-length -1' '--max-length 1.5' '--long keep_it' '--long refuse' '--long truncate' '--long window' '--max-latency 0' '--max-latency 1.5' '--max-latency 86400001' '--unknown' '-t 0'; do vn-pack --vocab esm2 $o </dev/null >out 2>err; [ $? = 2 ] && [ -s err ] && ! [ -s out ] || { echo "$o"; exit 1; }; done
 suffixes | 0 | vn-pack --vocab esm2 --max-tokens 8k --window 1Ki </dev/null | $B/tests/tokens && vn-pack --vocab esm2 --window 8Mi </dev/null | $B/tests/tokens
 stdin-is-a-terminal | 2 | type script >/dev/null || { echo 'skip: no script(1)'; exit 2; }; script -qec 'vn-pack --vocab esm2 -o x' /dev/null </dev/null
 stdout-is-a-terminal | 2 | type script >/dev/null || { echo 'skip: no script(1)'; exit 2; }; echo '>a' >x.fa; script -qec 'vn-pack --vocab esm2 x.fa' /dev/null </dev/null
@@ -34,6 +34,8 @@ fuzz | 0 | printf '>a x\nMKT<mask>A-.*\n\n>b\nMM\n' >g.fa; printf '@a x\nMKT\n+\
 keep | 0 | printf '>a\nMKTAYI\n>b\nMK\n' | vn-pack --vocab esm2 --max-length 3 | $B/tests/tokens
 truncate | 0 | printf '>a\nM<mask>TAYI\n>b\nMK\n>c\nMKT\n>d\n' | vn-pack --vocab esm2 --max-length 3 --long truncate -q | $B/tests/tokens
 refuse | 0 | printf '>a\nMKTAYI\n>b\nMK\n>c\nMKT\n>d\n' | vn-pack --vocab esm2 --max-length 3 --long refuse -q | $B/tests/tokens
+window | 0 | printf '>a\nM<mask>TAYIAK\n>b\nMKTA\n>c\nMKTAY\n>d\n' | vn-pack --vocab esm2 --max-length 4 --long window 2>err >x && grep -q 'windows of 4 residues: 2' err && vn-view --header x | grep -q '"max_length":4,"long":"window","window":6' && vn-view --columns id,status,tokens x | sort >got; printf '>1\nM<mask>TA\n>2\nAYIA\n>3\nAK\n>4\nMKTA\n>5\nAY\n' | vn-pack --vocab esm2 | vn-view --columns record,tokens | tail -n +2 | sort -n | cut -f 2 >w; { printf 'a\twindowed\t'; sed -n 1,3p w | paste -sd,; printf 'b\tok\t'; sed -n 4p w; printf 'c\twindowed\t'; sed -n 4,5p w | paste -sd,; printf 'd\tempty\t\n'; } >want; grep -v '^id' got | cmp - want
+window-of-nucleotides | 2 | $B/tests/mkmodel --dnabert m; printf '>a\nACGT\n' | vn-pack -m m --max-length 4 --long window 2>err; rc=$?; grep -q vn-orf err && exit $rc
 warnings | 0 | printf '>a\nMKTAYI\n>b\n*J\n' >x; vn-pack --vocab esm2 --max-length 3 --long truncate x 2>&1 >/dev/null; vn-pack --vocab esm2 --max-length 3 --long refuse x 2>&1 >/dev/null; vn-pack -q --vocab esm2 --max-length 3 --long refuse x 2>&1 >/dev/null
 longer-than-a-batch | 0 | (echo '>long'; yes MKTAYIAKQR | head -n 300000; echo '>short'; echo MKT) | vn-pack --vocab esm2 >x; $B/tests/tokens x | cut -f 1-5; $B/tests/tokens -b x
 huge-id | 0 | (printf '>'; head -c 1000000 /dev/zero | tr '\0' x; printf ' words\nMKT\n') | vn-pack --vocab esm2 | $B/tests/tokens | awk '{print length($3), $4, $5}'
