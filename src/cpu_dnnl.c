@@ -5,11 +5,11 @@
  * summation, but as the primitive is made once for a fixed block, that order is the same
  * for every row of every batch. Weights are laid out once as the primitive likes them. */
 #include "cpu.h"
+#include "cpu_dnnl.h"
 
 #if VN_HAVE_ONEDNN
 
 #include <dlfcn.h>
-#include <dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,75 +38,6 @@ struct vn_matrix {
     struct vn_buf weights_data, bias_data;
     size_t scratchpad; /* bytes */
 };
-
-/* ---- versions -------------------------------------------------------------------- */
-
-/* Descriptions of memory are structs in oneDNN 2 and objects in oneDNN 3. */
-#if DNNL_VERSION_MAJOR < 3
-
-typedef const dnnl_memory_desc_t *const_dnnl_memory_desc_t;
-
-static const_dnnl_memory_desc_t view(const dnnl_memory_desc_t *d) {
-    return d;
-}
-
-static dnnl_status_t md_init(dnnl_memory_desc_t *d, const dnnl_dims_t dims,
-                             dnnl_data_type_t type, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_init_by_tag(d, 2, dims, type, tag);
-}
-
-static void md_release(dnnl_memory_desc_t *d) {
-    (void)d;
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
-    return dnnl_post_ops_append_sum(ops, 1);
-}
-
-static dnnl_status_t append_gelu(dnnl_post_ops_t ops) {
-    return dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
-}
-
-/* x, weights, bias, y */
-static dnnl_status_t matmul_create(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
-                                   const dnnl_memory_desc_t d[4],
-                                   const_dnnl_primitive_attr_t attr) {
-    dnnl_matmul_desc_t desc;
-    dnnl_status_t s = dnnl_matmul_desc_init(&desc, &d[0], &d[1], &d[2], &d[3]);
-    return s == dnnl_success ? dnnl_primitive_desc_create(pd, &desc, attr, engine, NULL) : s;
-}
-
-#else
-
-static const_dnnl_memory_desc_t view(const dnnl_memory_desc_t *d) {
-    return *d;
-}
-
-static dnnl_status_t md_init(dnnl_memory_desc_t *d, const dnnl_dims_t dims,
-                             dnnl_data_type_t type, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_create_with_tag(d, 2, dims, type, tag);
-}
-
-static void md_release(dnnl_memory_desc_t *d) {
-    if (*d)
-        dnnl_memory_desc_destroy(*d);
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
-    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
-}
-
-static dnnl_status_t append_gelu(dnnl_post_ops_t ops) {
-    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_gelu_erf, 0, 0);
-}
-
-static dnnl_status_t matmul_create(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
-                                   const dnnl_memory_desc_t d[4],
-                                   const_dnnl_primitive_attr_t attr) {
-    return dnnl_matmul_primitive_desc_create(pd, engine, d[0], d[1], d[2], d[3], attr);
-}
-
-#endif
 
 static int fail(struct vn_error *err, dnnl_status_t status, const char *what) {
     int rc = status == dnnl_out_of_memory   ? VN_EFAIL
@@ -150,9 +81,9 @@ static dnnl_status_t make_attr(enum vn_epilogue epilogue, dnnl_primitive_attr_t 
     if (s == dnnl_success)
         s = dnnl_post_ops_create(&ops);
     if (s == dnnl_success && epilogue == VN_EPI_GELU)
-        s = append_gelu(ops);
+        s = vn_dnnl_append_gelu(ops);
     if (s == dnnl_success && epilogue == VN_EPI_RESIDUAL)
-        s = append_sum(ops);
+        s = vn_dnnl_append_sum(ops);
     if (s == dnnl_success)
         s = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops)
@@ -174,17 +105,17 @@ static dnnl_status_t describe(const struct vn_matrix *m, dnnl_data_type_t act,
     const dnnl_dims_t dx = {VN_CPU_ROWS, m->n_in}, dw = {m->n_in, m->n_out},
                       db = {1, m->n_out}, dy = {VN_CPU_ROWS, m->n_out};
     memset(d, 0, sizeof d);
-    dnnl_status_t s = md_init(&d[0], dx, act, dnnl_ab);
+    dnnl_status_t s = vn_dnnl_md_init(&d[0], dx, act, dnnl_ab);
     if (s == dnnl_success)
-        s = md_init(&d[1], dw, act, dnnl_format_tag_any);
+        s = vn_dnnl_md_init(&d[1], dw, act, dnnl_format_tag_any);
     if (s == dnnl_success)
-        s = md_init(&d[2], db, dnnl_f32, dnnl_ab);
+        s = vn_dnnl_md_init(&d[2], db, dnnl_f32, dnnl_ab);
     if (s == dnnl_success)
-        s = md_init(&d[3], dy, out, dnnl_ab);
+        s = vn_dnnl_md_init(&d[3], dy, out, dnnl_ab);
     if (s == dnnl_success)
-        s = matmul_create(pd, engine, d, attr);
+        s = vn_dnnl_matmul_create(pd, engine, d, attr);
     for (int i = 0; i < 4; i++)
-        md_release(&d[i]);
+        vn_dnnl_md_release(&d[i]);
     return s;
 }
 
@@ -266,13 +197,13 @@ static int load_weights(struct vn_cpu *c, struct vn_matrix *m,
         vn_buf_release(&room);
         return VN_EFAIL;
     }
-    dnnl_status_t st = md_init(&from, dims, type_of(c), dnnl_ba);
+    dnnl_status_t st = vn_dnnl_md_init(&from, dims, type_of(c), dnnl_ba);
     if (st == dnnl_success) /* which is only read */
-        st = dnnl_memory_create(&src, view(&from), c->dnnl->engine,
+        st = dnnl_memory_create(&src, vn_dnnl_view(&from), c->dnnl->engine,
                                 (void *)(uintptr_t)plain);
     if (st == dnnl_success)
-        st = dnnl_reorder_primitive_desc_create(&pd, view(&from), c->dnnl->engine, layout,
-                                                c->dnnl->engine, NULL);
+        st = dnnl_reorder_primitive_desc_create(&pd, vn_dnnl_view(&from), c->dnnl->engine,
+                                                layout, c->dnnl->engine, NULL);
     if (st == dnnl_success)
         st = dnnl_primitive_create(&reorder, pd);
     if (st == dnnl_success) {
@@ -285,7 +216,7 @@ static int load_weights(struct vn_cpu *c, struct vn_matrix *m,
         dnnl_primitive_desc_destroy(pd);
     if (src)
         dnnl_memory_destroy(src);
-    md_release(&from);
+    vn_dnnl_md_release(&from);
     vn_buf_release(&room);
     return st == dnnl_success ? VN_OK : fail(err, st, "lay out weights");
 }
@@ -370,8 +301,7 @@ static int dnnl_op_matrix_new(struct vn_backend *b, const struct vn_matrix_spec 
     m->args = vn_calloc((size_t)c->n_workers, sizeof *m->args, err);
     int rc = m->args ? VN_OK : VN_EFAIL;
     if (c->dnnl->set_threads)
-        c->dnnl->set_threads(
-            1); /* the primitive remembers the number it was made under */
+        c->dnnl->set_threads(1); /* the primitive remembers how many it was made under */
     if (rc == VN_OK)
         rc = build(c, m, s, err);
     if (rc) {
