@@ -40,6 +40,45 @@ int vn_batch_set_columns(struct vn_batch *b, int n, struct vn_error *err) {
     return VN_OK;
 }
 
+/* Where a row lies in the values, in bytes; of a list, in rows of the next level. */
+static void extent(const struct vn_level *v, const struct vn_array *a, int64_t row,
+                   int64_t *from, int64_t *to) {
+    if (vn_type_offset_width(v->type)) {
+        vn_span(a, v->type, row, from, to);
+        return;
+    }
+    const int64_t width = (int64_t)vn_type_width(v->type), each = width ? width : v->size;
+    *from = row * each;
+    *to = *from + each;
+}
+
+static bool same_at(const struct vn_field *f, int l, const struct vn_column *a, int64_t i,
+                    const struct vn_column *b, int64_t k) {
+    const struct vn_level *v = &f->level[l];
+    const struct vn_array *x = &a->level[l], *y = &b->level[l];
+    int64_t p, p_end, q, q_end;
+    if (vn_is_null(x, i) || vn_is_null(y, k))
+        return vn_is_null(x, i) && vn_is_null(y, k);
+    if (v->type == VN_BOOL)
+        return vn_bit(x->values, i) == vn_bit(y->values, k);
+    extent(v, x, i, &p, &p_end);
+    extent(v, y, k, &q, &q_end);
+    const int64_t n = p_end - p;
+    bool same = n == q_end - q;
+    if (vn_type_is_list(v->type)) {
+        for (int64_t m = 0; same && m < n; m++)
+            same = same_at(f, l + 1, a, p + m, b, q + m);
+        return same;
+    }
+    return same && (!n || !memcmp((const uint8_t *)x->values + p,
+                                  (const uint8_t *)y->values + q, (size_t)n));
+}
+
+bool vn_row_same(const struct vn_field *f, const struct vn_column *a, int64_t i,
+                 const struct vn_column *b, int64_t k) {
+    return same_at(f, 0, a, i, b, k);
+}
+
 uint64_t vn_level_bytes(const struct vn_level *v, const struct vn_array *a) {
     uint64_t n = (uint64_t)a->length, bytes = a->validity ? vn_bits_bytes(a->length) : 0;
     size_t offsets = vn_type_offset_width(v->type);

@@ -62,6 +62,11 @@ static inline const char *vn_utf8_row(const struct vn_column *c, int64_t row, si
     return (const char *)c->level[0].values + o[row];
 }
 
+/* Is row i of a what row k of b is, both columns of the type of f? Null is like null alone;
+ * floats are the same when their bits are. */
+bool vn_row_same(const struct vn_field *f, const struct vn_column *a, int64_t i,
+                 const struct vn_column *b, int64_t k);
+
 /* Bytes of one level's validity, offsets and values; the values of a list are the next
  * level's. */
 uint64_t vn_level_bytes(const struct vn_level *v, const struct vn_array *a);

@@ -66,13 +66,6 @@ static int find_columns(struct stream *s, struct vn_error *err) {
     return VN_OK;
 }
 
-static bool same_type(const struct vn_field *a, const struct vn_field *b) {
-    bool same = a->depth == b->depth;
-    for (int l = 0; same && l < a->depth; l++)
-        same = a->level[l].type == b->level[l].type && a->level[l].size == b->level[l].size;
-    return same;
-}
-
 /* The first stream before k that has a column of that name; k: none. */
 static int find_stream(const struct vn_joiner *j, int k, const char *name) {
     int from = 0;
@@ -96,7 +89,7 @@ static int find_shared(struct vn_joiner *j, int k, struct vn_error *err) {
         const struct stream *first = &j->in[from];
         const int at = vn_schema_find(first->schema, f->level[0].name);
         const struct vn_field *g = &first->schema->fields[at];
-        if (!same_type(f, g))
+        if (!vn_field_same_type(f, g))
             return vn_fail(err, VN_EINCOMPAT, "column '%s' is %s in '%s', %s in '%s'",
                            f->level[0].name, vn_field_type_text(g, x, sizeof x), first->name,
                            vn_field_type_text(f, y, sizeof y), s->name);
@@ -296,38 +289,6 @@ int vn_joiner_end(struct vn_joiner *j, int stream, struct vn_error *err) {
 
 /* ---- are rows the same? ---------------------------------------------------------- */
 
-static bool same_value(const struct vn_field *f, int l, const struct vn_column *a, int64_t i,
-                       const struct vn_column *b, int64_t k) {
-    const struct vn_level *v = &f->level[l];
-    const struct vn_array *x = &a->level[l], *y = &b->level[l];
-    int64_t from = i * v->size, to = from + v->size, from_b = k * v->size,
-            to_b = from_b + v->size;
-    if (vn_is_null(x, i) || vn_is_null(y, k))
-        return vn_is_null(x, i) && vn_is_null(y, k);
-    if (vn_type_offset_width(v->type)) {
-        vn_span(x, v->type, i, &from, &to);
-        vn_span(y, v->type, k, &from_b, &to_b);
-        if (to - from != to_b - from_b)
-            return false;
-    }
-    const uint8_t *p = x->values, *q = y->values;
-    if (vn_type_is_list(v->type)) {
-        bool same = true;
-        for (int64_t n = 0; same && n < to - from; n++)
-            same = same_value(f, l + 1, a, from + n, b, from_b + n);
-        return same;
-    }
-    if (v->type == VN_BOOL)
-        return vn_bit(p, i) == vn_bit(q, k);
-    const int64_t width = (int64_t)vn_type_width(v->type);
-    if (width) {
-        from = i * width;
-        to = from + width;
-        from_b = k * width;
-    }
-    return to == from || !memcmp(p + from, q + from_b, (size_t)(to - from));
-}
-
 /* Row r of what comes next, in stream k and in those before it. */
 static int check_row(const struct vn_joiner *j, int k, int64_t r, struct vn_error *err) {
     const struct stream *s = &j->in[k];
@@ -337,7 +298,7 @@ static int check_row(const struct vn_joiner *j, int k, int64_t r, struct vn_erro
         const struct vn_field *f = &s->schema->fields[c.here];
         const struct vn_column *a = &first->ready.columns[c.there],
                                *b = &s->ready.columns[c.here];
-        if (same_value(f, 0, a, first->at + r, b, s->at + r))
+        if (vn_row_same(f, a, first->at + r, b, s->at + r))
             continue;
         if (c.here != s->id)
             return vn_fail(err, VN_EINCOMPAT,

@@ -70,6 +70,13 @@ size_t vn_type_offset_width(enum vn_type t) {
     return types[t].offset_width;
 }
 
+bool vn_field_same_type(const struct vn_field *a, const struct vn_field *b) {
+    bool same = a->depth == b->depth;
+    for (int l = 0; same && l < a->depth; l++)
+        same = a->level[l].type == b->level[l].type && a->level[l].size == b->level[l].size;
+    return same;
+}
+
 const char *vn_field_type_text(const struct vn_field *f, char *text, size_t size) {
     size_t n = 0;
     text[0] = 0;
@@ -238,14 +245,10 @@ const char *vn_score_class(const char *name) {
 }
 
 static bool field_equal(const struct vn_field *a, const struct vn_field *b) {
-    if (a->depth != b->depth || strcmp(a->level[0].name, b->level[0].name))
-        return false;
-    for (int l = 0; l < a->depth; l++) {
-        const struct vn_level *x = &a->level[l], *y = &b->level[l];
-        if (x->type != y->type || x->size != y->size || x->nullable != y->nullable)
-            return false;
-    }
-    return true;
+    bool same = vn_field_same_type(a, b) && !strcmp(a->level[0].name, b->level[0].name);
+    for (int l = 0; same && l < a->depth; l++)
+        same = a->level[l].nullable == b->level[l].nullable;
+    return same;
 }
 
 /* ---- metadata -------------------------------------------------------------------- */

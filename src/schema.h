@@ -117,6 +117,8 @@ const char *vn_type_name(enum vn_type t);        /* "uint16" */
 size_t vn_type_width(enum vn_type t);            /* bytes a row; 0 for bool, strings, lists */
 bool vn_type_is_list(enum vn_type t);            /* has a next level */
 size_t vn_type_offset_width(enum vn_type t);     /* 4, 8, or 0 when there are no offsets */
+/* Have two columns one type, all its levels and sizes, whatever they are called? */
+bool vn_field_same_type(const struct vn_field *a, const struct vn_field *b);
 /* "list<fixed_size_list<float32>[320]>" into text; returns text. */
 const char *vn_field_type_text(const struct vn_field *f, char *text, size_t size);
 

@@ -2,6 +2,7 @@
 #include "batch.h"
 #include "bits.h"
 #include "check.h"
+#include "gen.h"
 
 static struct vn_error err;
 
@@ -161,6 +162,54 @@ static void counts(void) { /* of set bits, from every offset */
         }
 }
 
+/* Row i of c alone, as bytes: what two rows that are the same have in common. */
+static void row_bytes(const struct vn_field *f, const struct vn_column *c, int64_t i,
+                      struct vn_buf *out) {
+    struct vn_builder b;
+    vn_builder_init(&b, f);
+    must(vn_builder_append(&b, c, i, 1, &err));
+    out->len = 0;
+    for (int l = 0; l < f->depth; l++) {
+        must(vn_buf_append(out, &b.level[l].length, sizeof b.level[l].length, &err));
+        must(vn_buf_append(out, &b.level[l].null_count, sizeof b.level[l].null_count, &err));
+        must(vn_buf_append(out, b.level[l].offsets.data, b.level[l].offsets.len, &err));
+        must(vn_buf_append(out, b.level[l].values.data, b.level[l].values.len, &err));
+    }
+    vn_builder_release(&b);
+}
+
+static void same_rows(void) { /* of every type, each with each */
+    enum { ROWS = 40 };
+    static struct vn_buf row[ROWS];
+    struct vn_schema s;
+    struct gen g;
+    gen_schema(&s, VN_KIND_OTHER);
+    gen_open(&g, &s);
+    const struct vn_batch *batch = gen_batch(&g, ROWS, 0);
+    for (int f = 0; f < s.n_fields; f++) {
+        const struct vn_field *field = &s.fields[f];
+        struct vn_builder b;
+        struct vn_column copy;
+        vn_builder_init(&b, field);
+        must(vn_builder_append(&b, &batch->columns[f], 7, 3, &err)); /* other offsets */
+        must(vn_builder_append(&b, &batch->columns[f], 0, ROWS, &err));
+        vn_builder_view(&b, &copy);
+        for (int i = 0; i < ROWS; i++)
+            row_bytes(field, &batch->columns[f], i, &row[i]);
+        for (int i = 0; i < ROWS; i++)
+            for (int k = 0; k < ROWS; k++) {
+                bool want = row[i].len == row[k].len &&
+                            !memcmp(row[i].data, row[k].data, row[i].len);
+                CHECK_INT(vn_row_same(field, &batch->columns[f], i, &copy, 3 + k), want);
+            }
+        vn_builder_release(&b);
+    }
+    for (int i = 0; i < ROWS; i++)
+        vn_buf_release(&row[i]);
+    gen_close(&g);
+    vn_schema_release(&s);
+}
+
 static void no_nulls_here(void) {
     struct vn_schema s;
     struct vn_builder b;
@@ -197,6 +246,7 @@ int main(void) {
     TEST(fixed_lists);
     TEST(bits);
     TEST(counts);
+    TEST(same_rows);
     TEST(no_nulls_here);
     TEST(batches);
     return check_done();
