@@ -173,10 +173,14 @@ $(SCRIPTS): bin/%: src/%.sh src/vn.h
 
 # ---- tests ------------------------------------------------------------------------------
 
-$(B)/tests/%: tests/%.c $(B)/flags $(B)/libvn.a $(CUDA_LIB)
-	$(call say,LD)
+$(B)/tests/%.o: tests/%.c $(B)/flags
+	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -MMD -MP $(LDFLAGS) $< $(B)/libvn.a $(LDLIBS) -o $@
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/tests/%: $(B)/tests/%.o $(B)/libvn.a $(CUDA_LIB)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $< $(B)/libvn.a $(LDLIBS) -o $@
 
 $(B)/tests/fault.so: tests/fault.c
 	$(call say,LD)

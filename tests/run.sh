@@ -112,7 +112,7 @@ run_line() { # table, name, status, command
 trim() { local s=$1; s=${s#"${s%%[![:space:]]*}"}; printf %s "${s%"${s##*[![:space:]]}"}"; }
 
 for t in "$B"/tests/t_*; do
-    case $t in *.d | *\*) continue ;; esac
+    case $t in *.[do] | *\*) continue ;; esac
     wanted "${t##*/}" || continue
     cpu
     before=$used
