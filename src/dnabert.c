@@ -6,17 +6,17 @@
 #include "num.h"
 
 struct layer {
-    struct vn_matrix *qkv, *out;   /* [3D, D], [D, D] */
-    struct vn_matrix *gate, *down; /* [2F, D], [D, F] */
-    float *norm1_w, *norm1_b, *norm2_w, *norm2_b; /* [D] on the device */
+    struct vn_matrix *qkv, *out;     /* [3D, D], [D, D] */
+    struct vn_matrix *gate, *down;   /* [2F, D], [D, F] */
+    struct vn_net_norm norm1, norm2; /* after attention, after the feed-forward */
 };
 
 struct vn_net {
     struct vn_model_config config;
-    float *table;           /* [V, D] on the device: words, with the type of all of them */
-    float *norm_w, *norm_b; /* [D] on the device, of the embeddings */
-    float *alibi;           /* [H] on the device */
-    int n_layers;           /* that are here */
+    float *table;            /* [V, D] on the device: words, with the type of all of them */
+    struct vn_net_norm norm; /* of the embeddings */
+    float *alibi;            /* [H] on the device */
+    int n_layers;            /* that are here */
     struct layer *layers;
 };
 
@@ -24,25 +24,19 @@ struct vn_net {
 
 static int layer_new(struct vn_backend *b, const struct vn_dnabert_layer *m, struct layer *l,
                      struct vn_buf *stage, struct vn_error *err) {
-    const struct {
-        struct vn_net_part part;
-        enum vn_epilogue epilogue;
-        struct vn_matrix **out;
-    } matrices[] = {{{m->qkv_w, m->qkv_b}, VN_EPI_BIAS, &l->qkv},
-                    {{m->out_w, m->out_b}, VN_EPI_RESIDUAL, &l->out},
-                    {{m->gate_w, NULL}, VN_EPI_GLU, &l->gate},
-                    {{m->down_w, m->down_b}, VN_EPI_RESIDUAL, &l->down}};
-    const struct {
-        const struct vn_tensor *t;
-        float **out;
-    } vectors[] = {{m->norm1_w, &l->norm1_w}, {m->norm1_b, &l->norm1_b},
-                   {m->norm2_w, &l->norm2_w}, {m->norm2_b, &l->norm2_b}};
-    int rc = VN_OK;
-    for (int i = 0; i < 4 && rc == VN_OK; i++)
-        rc = vn_net_matrix(b, &matrices[i].part, 1, matrices[i].epilogue, stage,
-                           matrices[i].out, err);
-    for (int i = 0; i < 4 && rc == VN_OK; i++)
-        rc = vn_net_upload(b, vectors[i].t, stage, vectors[i].out, err);
+    const struct vn_net_part qkv = {m->qkv_w, m->qkv_b}, out = {m->out_w, m->out_b};
+    const struct vn_net_part gate = {m->gate_w, NULL}, down = {m->down_w, m->down_b};
+    int rc = vn_net_matrix(b, &qkv, 1, VN_EPI_BIAS, stage, &l->qkv, err);
+    if (rc == VN_OK)
+        rc = vn_net_matrix(b, &out, 1, VN_EPI_RESIDUAL, stage, &l->out, err);
+    if (rc == VN_OK)
+        rc = vn_net_matrix(b, &gate, 1, VN_EPI_GLU, stage, &l->gate, err);
+    if (rc == VN_OK)
+        rc = vn_net_matrix(b, &down, 1, VN_EPI_RESIDUAL, stage, &l->down, err);
+    if (rc == VN_OK)
+        rc = vn_net_norm_upload(b, m->norm1_w, m->norm1_b, stage, &l->norm1, err);
+    if (rc == VN_OK)
+        rc = vn_net_norm_upload(b, m->norm2_w, m->norm2_b, stage, &l->norm2, err);
     return rc;
 }
 
@@ -69,14 +63,11 @@ static void dnabert_free(struct vn_net *e, struct vn_backend *b) {
         vn_net_matrix_free(b, l->out);
         vn_net_matrix_free(b, l->gate);
         vn_net_matrix_free(b, l->down);
-        vn_net_release(b, l->norm1_w);
-        vn_net_release(b, l->norm1_b);
-        vn_net_release(b, l->norm2_w);
-        vn_net_release(b, l->norm2_b);
+        vn_net_norm_release(b, &l->norm1);
+        vn_net_norm_release(b, &l->norm2);
     }
     vn_net_release(b, e->table);
-    vn_net_release(b, e->norm_w);
-    vn_net_release(b, e->norm_b);
+    vn_net_norm_release(b, &e->norm);
     vn_net_release(b, e->alibi);
     free(e->layers);
     free(e);
@@ -97,9 +88,7 @@ static int dnabert_create(const struct vn_model *m, struct vn_backend *b, int n_
     e->layers = vn_calloc((size_t)n_layers, sizeof *e->layers, err);
     int rc = e->layers ? make_table(m, b, &stage, &e->table, err) : VN_EFAIL;
     if (rc == VN_OK)
-        rc = vn_net_upload(b, m->norm_w, &stage, &e->norm_w, err);
-    if (rc == VN_OK)
-        rc = vn_net_upload(b, m->norm_b, &stage, &e->norm_b, err);
+        rc = vn_net_norm_upload(b, m->norm_w, m->norm_b, &stage, &e->norm, err);
     if (rc == VN_OK)
         rc = vn_net_upload_f32(b, m->alibi, (size_t)m->config.n_heads, &e->alibi, err);
     for (int i = 0; i < n_layers && rc == VN_OK; i++)
@@ -147,11 +136,11 @@ struct pass {
 };
 
 /* x = LN(x), and its copy for the next product. */
-static int norm(const struct pass *p, const float *gamma, const float *beta) {
+static int norm(const struct pass *p, const struct vn_net_norm *n) {
     const struct vn_model_config *c = &p->e->config;
     struct vn_norm_args a = {.x = p->x,
-                             .gamma = gamma,
-                             .beta = beta,
+                             .gamma = n->gamma,
+                             .beta = n->beta,
                              .y = p->x,
                              .y_type = VN_F32,
                              .n_tok = p->in->seqs->n_tok,
@@ -189,12 +178,12 @@ static int run_layer(const struct pass *p, const struct layer *l) {
     if (rc == VN_OK)
         rc = linear(p, p->narrow, l->out, p->x, VN_EPI_RESIDUAL);
     if (rc == VN_OK)
-        rc = norm(p, l->norm1_w, l->norm1_b);
+        rc = norm(p, &l->norm1);
     if (rc == VN_OK)
         rc = linear(p, p->operand, l->gate, p->inner, VN_EPI_GLU);
     if (rc == VN_OK)
         rc = linear(p, p->inner, l->down, p->x, VN_EPI_RESIDUAL);
-    return rc < 0 ? rc : norm(p, l->norm2_w, l->norm2_b);
+    return rc < 0 ? rc : norm(p, &l->norm2);
 }
 
 static int dnabert_forward(const struct vn_net *e, struct vn_backend *b,
@@ -219,7 +208,7 @@ static int dnabert_forward(const struct vn_net *e, struct vn_backend *b,
                                   .mask_token = -1};
     int rc = b->ops.embed(b, in->seqs, &embed, err);
     if (rc == VN_OK)
-        rc = norm(&p, e->norm_w, e->norm_b);
+        rc = norm(&p, &e->norm);
     for (int i = 0; i < layer && rc == VN_OK; i++)
         rc = run_layer(&p, &e->layers[i]);
     *x = p.x;

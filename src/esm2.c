@@ -6,17 +6,16 @@
 #include "mem.h"
 
 struct layer {
-    float *norm1_w, *norm1_b, *norm2_w, *norm2_b; /* [D] on the device */
-    struct vn_matrix *qkv;                        /* [3D, D] */
-    struct vn_matrix *out;                        /* [D, D] */
-    struct vn_matrix *fc1, *fc2;                  /* [F, D], [D, F] */
+    struct vn_net_norm norm1, norm2; /* before attention, before the feed-forward */
+    struct vn_matrix *qkv, *out;     /* [3D, D], [D, D] */
+    struct vn_matrix *fc1, *fc2;     /* [F, D], [D, F] */
 };
 
 struct vn_net {
     struct vn_model_config config;
-    float *table;           /* [V, D] on the device */
-    float *norm_w, *norm_b; /* [D] on the device; NULL unless all layers are here */
-    int n_layers;           /* that are here */
+    float *table;            /* [V, D] on the device */
+    struct vn_net_norm norm; /* after the last layer; NULL unless all layers are here */
+    int n_layers;            /* that are here */
     struct layer *layers;
 };
 
@@ -35,12 +34,10 @@ static int layer_new(struct vn_backend *b, const struct vn_esm2_layer *m, struct
     if (rc == VN_OK)
         rc = vn_net_matrix(b, &fc2, 1, VN_EPI_RESIDUAL, stage, &l->fc2, err);
     if (rc == VN_OK)
-        rc = vn_net_upload(b, m->norm1_w, stage, &l->norm1_w, err);
+        rc = vn_net_norm_upload(b, m->norm1_w, m->norm1_b, stage, &l->norm1, err);
     if (rc == VN_OK)
-        rc = vn_net_upload(b, m->norm1_b, stage, &l->norm1_b, err);
-    if (rc == VN_OK)
-        rc = vn_net_upload(b, m->norm2_w, stage, &l->norm2_w, err);
-    return rc < 0 ? rc : vn_net_upload(b, m->norm2_b, stage, &l->norm2_b, err);
+        rc = vn_net_norm_upload(b, m->norm2_w, m->norm2_b, stage, &l->norm2, err);
+    return rc;
 }
 
 static void esm2_free(struct vn_net *e, struct vn_backend *b) {
@@ -52,14 +49,11 @@ static void esm2_free(struct vn_net *e, struct vn_backend *b) {
         vn_net_matrix_free(b, l->out);
         vn_net_matrix_free(b, l->fc1);
         vn_net_matrix_free(b, l->fc2);
-        vn_net_release(b, l->norm1_w);
-        vn_net_release(b, l->norm1_b);
-        vn_net_release(b, l->norm2_w);
-        vn_net_release(b, l->norm2_b);
+        vn_net_norm_release(b, &l->norm1);
+        vn_net_norm_release(b, &l->norm2);
     }
     vn_net_release(b, e->table);
-    vn_net_release(b, e->norm_w);
-    vn_net_release(b, e->norm_b);
+    vn_net_norm_release(b, &e->norm);
     free(e->layers);
     free(e);
 }
@@ -79,11 +73,8 @@ static int esm2_create(const struct vn_model *m, struct vn_backend *b, int n_lay
     rc = vn_net_upload(b, m->word_embeddings, &stage, &e->table, err);
     for (int i = 0; i < n_layers && rc == VN_OK; i++)
         rc = layer_new(b, &m->esm2[i], &e->layers[i], &stage, err);
-    if (rc == VN_OK && n_layers == m->config.n_layers) {
-        rc = vn_net_upload(b, m->norm_w, &stage, &e->norm_w, err);
-        if (rc == VN_OK)
-            rc = vn_net_upload(b, m->norm_b, &stage, &e->norm_b, err);
-    }
+    if (rc == VN_OK && n_layers == m->config.n_layers)
+        rc = vn_net_norm_upload(b, m->norm_w, m->norm_b, &stage, &e->norm, err);
 out:
     vn_buf_release(&stage);
     if (rc < 0) {
@@ -126,12 +117,12 @@ struct pass {
     struct vn_error *err;
 };
 
-static int norm(const struct pass *p, const float *gamma, const float *beta, void *y,
+static int norm(const struct pass *p, const struct vn_net_norm *n, void *y,
                 enum vn_dtype y_type) {
     const struct vn_model_config *c = &p->e->config;
     struct vn_norm_args a = {.x = p->x,
-                             .gamma = gamma,
-                             .beta = beta,
+                             .gamma = n->gamma,
+                             .beta = n->beta,
                              .y = y,
                              .y_type = y_type,
                              .n_tok = p->in->seqs->n_tok,
@@ -159,7 +150,7 @@ static int attn(const struct pass *p) {
 }
 
 static int run_layer(const struct pass *p, const struct layer *l) {
-    int rc = norm(p, l->norm1_w, l->norm1_b, p->narrow, p->b->act);
+    int rc = norm(p, &l->norm1, p->narrow, p->b->act);
     if (rc == VN_OK)
         rc = linear(p, p->narrow, l->qkv, p->wide, VN_EPI_BIAS);
     if (rc == VN_OK)
@@ -167,7 +158,7 @@ static int run_layer(const struct pass *p, const struct layer *l) {
     if (rc == VN_OK)
         rc = linear(p, p->narrow, l->out, p->x, VN_EPI_RESIDUAL);
     if (rc == VN_OK)
-        rc = norm(p, l->norm2_w, l->norm2_b, p->narrow, p->b->act);
+        rc = norm(p, &l->norm2, p->narrow, p->b->act);
     if (rc == VN_OK)
         rc = linear(p, p->narrow, l->fc1, p->wide, VN_EPI_GELU);
     return rc < 0 ? rc : linear(p, p->wide, l->fc2, p->x, VN_EPI_RESIDUAL);
@@ -196,7 +187,7 @@ static int esm2_forward(const struct vn_net *e, struct vn_backend *b,
     for (int i = 0; i < layer && rc == VN_OK; i++)
         rc = run_layer(&p, &e->layers[i]);
     if (rc == VN_OK && layer == c->n_layers)
-        rc = norm(&p, e->norm_w, e->norm_b, p.x, VN_F32);
+        rc = norm(&p, &e->norm, p.x, VN_F32);
     *x = p.x;
     return rc;
 }

@@ -38,6 +38,13 @@ int vn_net_upload(struct vn_backend *b, const struct vn_tensor *t, struct vn_buf
     return vn_net_upload_f32(b, host, n, out, err);
 }
 
+int vn_net_norm_upload(struct vn_backend *b, const struct vn_tensor *gamma,
+                       const struct vn_tensor *beta, struct vn_buf *stage,
+                       struct vn_net_norm *out, struct vn_error *err) {
+    int rc = vn_net_upload(b, gamma, stage, &out->gamma, err);
+    return rc < 0 ? rc : vn_net_upload(b, beta, stage, &out->beta, err);
+}
+
 /* A tensor's data where its elements are aligned: in the mapping, or copied behind what is
  * in `stage`, which has room. Only files with an odd header need the copy. */
 static const void *aligned(const struct vn_tensor *t, struct vn_buf *stage) {
@@ -86,6 +93,11 @@ int vn_net_matrix(struct vn_backend *b, const struct vn_net_part *parts, int n_p
 void vn_net_release(struct vn_backend *b, float *p) {
     if (p)
         b->ops.release(b, p);
+}
+
+void vn_net_norm_release(struct vn_backend *b, struct vn_net_norm *n) {
+    vn_net_release(b, n->gamma);
+    vn_net_release(b, n->beta);
 }
 
 void vn_net_matrix_free(struct vn_backend *b, struct vn_matrix *m) {

@@ -71,14 +71,23 @@ int vn_net_upload(struct vn_backend *b, const struct vn_tensor *t, struct vn_buf
 int vn_net_upload_f32(struct vn_backend *b, const float *host, size_t n, float **out,
                       struct vn_error *err) VN_NODISCARD;
 
-/* The model whose tensors these are must stay until the matrix is freed.
- * Stacks n_parts linear layers of shape [n_out / n_parts, n_in] into one matrix. */
+/* Stacks n_parts linear layers of shape [n_out / n_parts, n_in] into one matrix. The model
+ * whose tensors these are must stay until it is freed. */
 int vn_net_matrix(struct vn_backend *b, const struct vn_net_part *parts, int n_parts,
                   enum vn_epilogue epilogue, struct vn_buf *stage, struct vn_matrix **out,
                   struct vn_error *err) VN_NODISCARD;
 
+/* A LayerNorm's scale and shift: [D] f32 each, on the device. */
+struct vn_net_norm {
+    float *gamma, *beta;
+};
+int vn_net_norm_upload(struct vn_backend *b, const struct vn_tensor *gamma,
+                       const struct vn_tensor *beta, struct vn_buf *stage,
+                       struct vn_net_norm *out, struct vn_error *err) VN_NODISCARD;
+
 /* NULL is legal: what was never made. */
 void vn_net_release(struct vn_backend *b, float *p);
+void vn_net_norm_release(struct vn_backend *b, struct vn_net_norm *n);
 void vn_net_matrix_free(struct vn_backend *b, struct vn_matrix *m);
 
 #endif
