@@ -115,6 +115,12 @@ static int put_offsets(struct vn_encoder *e, const struct vn_array *a, size_t wi
     return put_buffer(e, VN_ZBODY_REST, e->scratch.data, bytes, err);
 }
 
+static enum vn_zbody_content content_of(const struct vn_level *v, int l) {
+    if (v->type >= VN_FLOAT16 && v->type <= VN_FLOAT64)
+        return VN_ZBODY_FLOATS;
+    return v->type == VN_UINT16 && l > 0 ? VN_ZBODY_TOKENS : VN_ZBODY_REST;
+}
+
 /* Rows [from, from + n) of level l and what lies below: node, then validity, offsets,
  * values, as far as the type has them. */
 static int put_level(struct vn_encoder *e, const struct vn_field *f, int l,
@@ -151,12 +157,7 @@ static int put_level(struct vn_encoder *e, const struct vn_field *f, int l,
         return put_bits(e, a->values, from, n, err);
     if (!offset_width)
         start = from * (int64_t)width, end = start + n * (int64_t)width;
-    enum vn_zbody_content content = VN_ZBODY_REST;
-    if (v->type >= VN_FLOAT16 && v->type <= VN_FLOAT64)
-        content = VN_ZBODY_FLOATS;
-    else if (v->type == VN_UINT16 && l > 0)
-        content = VN_ZBODY_TOKENS;
-    return put_buffer(e, content,
+    return put_buffer(e, content_of(v, l),
                       end > start ? (const uint8_t *)a->values + start : NULL,
                       (size_t)(end - start), err);
 }

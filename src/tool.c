@@ -147,6 +147,20 @@ static void parse(struct vn_tool *t, poptContext con) {
                       poptStrerror(rc));
 }
 
+static void take_arguments(struct vn_tool *t, poptContext con) {
+    static const char *none[] = {NULL};
+    const char **files = poptGetArgs(con);
+    t->files = files ? files : none;
+    while (t->files[t->n_files])
+        t->n_files++;
+    if (t->output && !*t->output)
+        vn_tool_usage(t, "--output '': expected the name of a file");
+    if (t->max_files >= 0 && t->n_files > t->max_files)
+        vn_tool_usage(t, "unexpected argument '%s'", t->files[t->max_files]);
+    t->threads = t->threads_arg ? (int)vn_tool_int(t, "threads", t->threads_arg, 1, 1024)
+                                : vn_cpu_count();
+}
+
 void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *options) {
     t->started = now();
     t->argc = argc;
@@ -189,17 +203,7 @@ void vn_tool_begin(struct vn_tool *t, int argc, char **argv, struct poptOption *
         exit(exit_status(t, VN_EFAIL));
     }
     parse(t, con);
-    static const char *none[] = {NULL};
-    const char **files = poptGetArgs(con);
-    t->files = files ? files : none;
-    while (t->files[t->n_files])
-        t->n_files++;
-    if (t->output && !*t->output)
-        vn_tool_usage(t, "--output '': expected the name of a file");
-    if (t->max_files >= 0 && t->n_files > t->max_files)
-        vn_tool_usage(t, "unexpected argument '%s'", t->files[t->max_files]);
-    t->threads = t->threads_arg ? (int)vn_tool_int(t, "threads", t->threads_arg, 1, 1024)
-                                : vn_cpu_count();
+    take_arguments(t, con);
 }
 
 /* ---- option values --------------------------------------------------------------- */

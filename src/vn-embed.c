@@ -226,7 +226,9 @@ static int open_output(struct embed *e, struct vn_error *err) {
         rc = add_provenance(e, err);
     if (rc == VN_OK)
         rc = vn_sink_open(e->tool->output, &sink, err);
-    return rc < 0 ? rc : vn_writer_open(sink, &e->schema, &e->writer, err);
+    if (rc == VN_OK)
+        rc = vn_writer_open(sink, &e->schema, &e->writer, err);
+    return rc;
 }
 
 /* ---- the program ----------------------------------------------------------------- */

@@ -225,6 +225,17 @@ static void check_options(const struct vn_tool *t, const char *command) {
         vn_tool_usage(t, "--json goes with info");
 }
 
+static int run(struct vn_tool *t, const char *command, const char *subject,
+               struct vn_error *err) {
+    if (!strcmp(command, "info"))
+        return info(subject, err);
+    if (!strcmp(command, "verify"))
+        return verify(subject, err);
+    if (!strcmp(command, "import"))
+        return import(t, subject, err);
+    vn_tool_usage(t, "unknown command '%s': expected info, verify or import", command);
+}
+
 int main(int argc, char **argv) {
     struct poptOption options[] = {
         {"json", 0, POPT_ARG_NONE, &opt.json, 0, "info: print JSON", NULL},
@@ -252,21 +263,12 @@ int main(int argc, char **argv) {
             "VirNucPro's .pth; it never executes what is in them.",
         .max_files = 2};
     struct vn_error err = {0};
-    int rc;
     vn_tool_begin(&tool, argc, argv, options);
     if (tool.n_files != 2)
         vn_tool_usage(&tool,
                       "expected a command (info, verify or import) and what to look at");
     check_options(&tool, tool.files[0]);
-    if (!strcmp(tool.files[0], "info"))
-        rc = info(tool.files[1], &err);
-    else if (!strcmp(tool.files[0], "verify"))
-        rc = verify(tool.files[1], &err);
-    else if (!strcmp(tool.files[0], "import"))
-        rc = import(&tool, tool.files[1], &err);
-    else
-        vn_tool_usage(&tool, "unknown command '%s': expected info, verify or import",
-                      tool.files[0]);
+    int rc = run(&tool, tool.files[0], tool.files[1], &err);
     if (rc == VN_OK)
         vn_tool_note(&tool, "%.1f s, peak %.0f MiB", vn_tool_seconds(&tool),
                      vn_tool_peak_mib());

@@ -68,7 +68,9 @@ static int open_output(struct pool *p, struct vn_error *err) {
         rc = add_provenance(p, err);
     if (rc == VN_OK)
         rc = vn_sink_open(p->tool->output, &sink, err);
-    return rc < 0 ? rc : vn_writer_open(sink, &p->schema, &p->writer, err);
+    if (rc == VN_OK)
+        rc = vn_writer_open(sink, &p->schema, &p->writer, err);
+    return rc;
 }
 
 static int run_batch(struct pool *p, struct vn_error *err) {

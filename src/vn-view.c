@@ -262,14 +262,34 @@ static int report_all(struct view *v, struct vn_error *err) {
     return first == VN_OK ? rc : first;
 }
 
-/* Names between commas, none of them empty. */
-static void check_columns(const struct view *v) {
-    const char *names = v->opts->columns;
+/* ---- the program ----------------------------------------------------------------- */
+
+static bool reports(const struct options *o) {
+    return o->check || o->header || o->stats;
+}
+
+static void check_options(const struct view *v, bool to_given) {
+    const struct options *o = v->opts;
+    const char *names = o->columns; /* between commas */
     size_t n = names ? strlen(names) : 1;
     if (!n)
         vn_tool_usage(v->tool, "--columns names no column");
     if (names && (names[0] == ',' || names[n - 1] == ',' || strstr(names, ",,")))
         vn_tool_usage(v->tool, "--columns '%s': a name is empty", names);
+    if (o->check + o->header + o->stats > 1)
+        vn_tool_usage(v->tool, "--check, --header and --stats exclude each other");
+    if (reports(o) && (to_given || names))
+        vn_tool_usage(v->tool, "--to and --columns do not go with --check, --header, --stats");
+}
+
+static void release(struct view *v) {
+    vn_order_free(v->order);
+    vn_reader_close(v->reader); /* whose schema the order uses */
+    vn_batch_release(&v->in);
+    vn_batch_release(&v->sorted);
+    vn_batch_release(&v->shown);
+    vn_schema_release(&v->schema);
+    free(v->columns);
 }
 
 int main(int argc, char **argv) {
@@ -299,21 +319,11 @@ int main(int argc, char **argv) {
     const char *asked = o.to;
     vn_tool_begin(&tool, argc, argv, table);
     o.format = vn_tool_choice(&tool, "to", o.to, format_words);
-    check_columns(&v);
-    bool reports = o.check || o.header || o.stats;
-    if (o.check + o.header + o.stats > 1)
-        vn_tool_usage(&tool, "--check, --header and --stats exclude each other");
-    if (reports && (o.to != asked || o.columns))
-        vn_tool_usage(&tool, "--to and --columns do not go with --check, --header, --stats");
-    int rc = vn_tool_refuse_terminal(&tool, true, !reports && formats[o.format].binary, &err);
+    check_options(&v, o.to != asked);
+    const bool report = reports(&o);
+    int rc = vn_tool_refuse_terminal(&tool, true, !report && formats[o.format].binary, &err);
     if (rc == VN_OK)
-        rc = reports ? report_all(&v, &err) : convert(&v, &err);
-    vn_order_free(v.order);
-    vn_reader_close(v.reader); /* whose schema the order uses */
-    vn_batch_release(&v.in);
-    vn_batch_release(&v.sorted);
-    vn_batch_release(&v.shown);
-    vn_schema_release(&v.schema);
-    free(v.columns);
+        rc = report ? report_all(&v, &err) : convert(&v, &err);
+    release(&v);
     return vn_tool_finish(&tool, rc, &err);
 }
