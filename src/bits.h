@@ -34,7 +34,7 @@ static inline void vn_bits_copy(uint8_t *dst, int64_t at, const uint8_t *src, in
             vn_bit_set(dst, at + i);
 }
 
-static inline void vn_bits_fill(uint8_t *dst, int64_t at, int64_t n) {
+static inline void vn_bits_fill(uint8_t *dst, int64_t at, int64_t n) { /* [at, at + n) */
     for (int64_t i = at; i < at + n; i++)
         vn_bit_set(dst, i);
 }

@@ -14,8 +14,7 @@
 #include "safetensors.h"
 
 struct vn_import_options {
-    enum vn_dtype
-        type; /* of the float tensors: VN_F32, VN_F16, or VN_OTHER to keep theirs */
+    enum vn_dtype type; /* of the float tensors: VN_F32, VN_F16, VN_OTHER: as they are */
     const char *labels; /* of a head's classes, "a,b"; NULL for "others,virus" */
     int64_t chunk; /* length of the chunks that a head was trained on; 0 leaves it out */
     bool force;    /* replace the model in an existing directory */
@@ -27,8 +26,7 @@ struct vn_import_options {
  * is not set or nothing in it is to be replaced (vn_import_dir_check), and for labels
  * that no head or not this one can have; the status of what is wrong with the source;
  * VN_EWRITE. On failure nothing is left, and nothing of an existing directory is changed,
- * but in the case of which the message tells: files were moved and cannot be moved back.
- */
+ * but in the case of which the message tells: files were moved and cannot be moved back. */
 int vn_import(const char *source, const char *dir, const struct vn_import_options *o,
               struct vn_error *err) VN_NODISCARD;
 

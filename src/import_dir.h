@@ -43,8 +43,7 @@ int vn_import_dir_make(struct vn_import_dir *d, const char *dir,
 int vn_import_dir_commit(struct vn_import_dir *d, const char *dir, bool replace,
                          struct vn_error *err) VN_NODISCARD;
 
-/* Removes what is left and frees the names; the struct is the caller's, all zero is legal.
- */
+/* Removes what is left and frees the names; the struct is the caller's, all zero is legal. */
 void vn_import_dir_close(struct vn_import_dir *d);
 
 #endif

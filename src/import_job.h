@@ -46,8 +46,7 @@ int vn_import_file(struct vn_import_job *j, const char *path, struct vn_ptfile *
 /* Adds a tensor of a torch file under a final name. */
 int vn_import_add(struct vn_import_job *j, const char *name, struct vn_ptfile *f,
                   const struct vn_py *value, struct vn_error *err) VN_NODISCARD;
-/* Adds a tensor whose data outlive the job, or are handed over in `made` (then emptied).
- */
+/* Adds a tensor whose data outlive the job, or are handed over in `made` (then emptied). */
 int vn_import_add_tensor(struct vn_import_job *j, const char *name,
                          const struct vn_tensor *t, struct vn_buf *made,
                          struct vn_error *err) VN_NODISCARD;

@@ -1,6 +1,6 @@
 /* io.h - bytes in and bytes out.
  *
- * A source yields bytes; decompressors (fastx) and tests put their own reader behind the
+ * A source yields bytes; decompressors (inflate.h) and tests put their own reader behind the
  * same struct. A sink is a file descriptor, written by the batch or through a small text
  * buffer. Both loop over short counts, EINTR and EAGAIN; neither touches SIGPIPE.
  *
@@ -46,8 +46,8 @@ int64_t vn_read_full(struct vn_source *s, void *buf, size_t n, struct vn_error *
 int vn_source_peek(struct vn_source **s, void *head, size_t n, size_t *got,
                    struct vn_error *err) VN_NODISCARD;
 
-/* Replaces what is in `out` by a whole file of at most `max` bytes; a larger one is VN_EDATA.
- */
+/* Replaces what is in `out` by a whole file of at most `max` bytes. VN_ENOINPUT; VN_EDATA
+ * for a larger one. */
 int vn_read_file(const char *path, size_t max, struct vn_buf *out,
                  struct vn_error *err) VN_NODISCARD;
 

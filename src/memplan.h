@@ -44,11 +44,11 @@ struct vn_memplan {
 /* Plans for a model of this configuration on a backend, of which only act, attention,
  * slice_tokens and queues are used. `rope`: it has inv_freq. VN_EFAIL when a size overflows. */
 int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
-                 const struct vn_memplan_options *opts, struct vn_memplan *out,
-                 struct vn_error *err) VN_NODISCARD;
+                    const struct vn_memplan_options *opts, struct vn_memplan *out,
+                    struct vn_error *err) VN_NODISCARD;
 
 /* The largest max_tokens whose plan takes at most `bytes`; 0 if there is none. */
 int64_t vn_memplan_fit(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
-                    const struct vn_memplan_options *opts, size_t bytes);
+                       const struct vn_memplan_options *opts, size_t bytes);
 
 #endif

@@ -33,8 +33,7 @@ int vn_pm_damaged(struct vn_pm *m, const char *what);
 void *vn_pm_take(struct vn_pm *m, size_t n);
 struct vn_py *vn_pm_new_node(struct vn_pm *m, enum vn_py_type type);
 
-/* Room for one more of `size` bytes in a heap array of n; `array` points to its pointer.
- */
+/* Room for one more of `size` bytes in a heap array of n; `array` points to its pointer. */
 int vn_pm_grow(struct vn_pm *m, void *array, size_t n, size_t *cap, size_t size);
 int vn_pm_add_item(struct vn_pm *m, struct vn_py *v, struct vn_py *item);
 
