@@ -40,7 +40,6 @@ make_fixture() {
     gzip -c reads.fa >reads.fa.gz
     make_dna "${1:-60}" >dna.fa
     gzip -c dna.fa >dna.fa.gz
-    vn-orf --chunk 100 -o records.vn dna.fa
     "$B/tests/mkmodel" --layers 2 --width 32 --heads 2 model
     "$B/tests/mkmodel" --head --input 32 head
     vn-pack -m model -o tokens.vn reads.fa
@@ -52,6 +51,16 @@ make_fixture() {
     records "$((${1:-60} / 3))" batch=8 >records.vn
     make_scores | "$B/tests/mkscores" batch=4 >frames.vn
     set +e
+}
+
+# Command lines over those files, one of each kind that writes binary.
+commands() {
+    local embed='vn-embed -m model --device cpu --precision fp32'
+    printf '%s\n' 'vn-orf dna.fa' 'vn-pack -m model reads.fa' 'vn-pack -m model records.vn' \
+        "$embed tokens.vn" "$embed --pool mean tokens.vn" 'vn-pool embeddings.vn' \
+        'vn-join vectors.vn vectors2.vn' 'vn-classify -m head --format stream vectors.vn' \
+        'vn-view --to npy vectors.vn' 'vn-view --to safetensors vectors.vn' \
+        'vn-view --to arrow vectors.vn'
 }
 
 say_ok() { echo "ok $1"; }

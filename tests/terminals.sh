@@ -17,30 +17,18 @@ refused='standard output is a terminal'
 embed='vn-embed -m model --device cpu --precision fp32'
 classify='vn-classify -m head'
 
-while IFS='|' read -r name command <&3; do
+while read -r command <&3; do
     # shellcheck disable=SC2086
     {
-        on out 2 "$refused" "$name: terminal on stdout" $command
+        on out 2 "$refused" "$command: terminal on stdout" $command
         [ ! -s out.txt ]
-        say $? "$name: nothing has been written there"
-        on out 0 '' "$name: --force" $command --force
+        say $? "$command: nothing has been written there"
+        on out 0 '' "$command: --force" $command --force
         [ -s out.txt ]
-        say $? "$name: --force writes"
-        on out 0 '' "$name: a file instead" $command -o kept
+        say $? "$command: --force writes"
+        on out 0 '' "$command: a file instead" $command -o kept
     }
-done 3<<END
-orf|vn-orf dna.fa
-pack|vn-pack -m model reads.fa
-pack records|vn-pack -m model records.vn
-embed|$embed tokens.vn
-embed pooled|$embed --pool mean tokens.vn
-pool|vn-pool embeddings.vn
-join|vn-join vectors.vn vectors2.vn
-classify stream|$classify --format stream vectors.vn
-view npy|vn-view --to npy vectors.vn
-view safetensors|vn-view --to safetensors vectors.vn
-view arrow|vn-view --to arrow vectors.vn
-END
+done 3< <(commands)
 
 on out 0 '' 'classify: a table on the terminal' $classify vectors.vn
 grep -q read19 out.txt
