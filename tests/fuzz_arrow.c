@@ -78,49 +78,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 }
 
 #ifndef VN_LIBFUZZER
-static uint64_t state = 1;
-static uint32_t rnd(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
+#include "mutate.h"
 
-/* Flips bits, puts in telling numbers, copies pieces about. */
-static void mutate(uint8_t *p, size_t n) {
+/* Flips bits, puts in telling numbers, copies pieces about, and may cut. */
+static size_t change(uint8_t *p, size_t n, size_t cap) {
+    (void)cap; /* nothing is added */
     static const int64_t numbers[] = {0, 1, -1, 8, 64, INT32_MAX, INT32_MIN, INT64_MAX,
                                       INT64_MIN, UINT32_MAX, 0x10000, 3};
-    for (uint32_t k = rnd() % 4 + 1; k && n > 16; k--) {
-        size_t at = rnd() % (n - 8), from = rnd() % (n - 8);
-        int64_t v = numbers[rnd() % (sizeof numbers / sizeof *numbers)];
-        switch (rnd() % 5) {
-        case 0: p[at] ^= (uint8_t)(1 << rnd() % 8); break;
-        case 1: p[at] = (uint8_t)rnd(); break;
+    for (uint32_t k = mutate_number() % 4 + 1; k && n > 16; k--) {
+        size_t at = mutate_number() % (n - 8), from = mutate_number() % (n - 8);
+        int64_t v = numbers[mutate_number() % (sizeof numbers / sizeof *numbers)];
+        switch (mutate_number() % 5) {
+        case 0: p[at] ^= (uint8_t)(1 << mutate_number() % 8); break;
+        case 1: p[at] = (uint8_t)mutate_number(); break;
         case 2: memcpy(p + at / 4 * 4, &v, 4); break;
         case 3: memcpy(p + at / 8 * 8, &v, 8); break;
         default: memmove(p + at / 4 * 4, p + from / 4 * 4, 4);
         }
     }
+    return mutate_number() % 8 ? n : mutate_number() % (uint32_t)(n + 1);
 }
 
 int main(int argc, char **argv) {
-    long rounds = argc > 2 && !strcmp(argv[1], "-m") ? strtol(argv[2], NULL, 10) : 0;
-    static uint8_t data[1 << 16], copy[1 << 16];
-    int n_files = 0;
-    for (int i = rounds ? 3 : 1; i < argc; i++, n_files++) {
-        FILE *f = fopen(argv[i], "rb");
-        if (!f) {
-            perror(argv[i]);
-            return 1;
-        }
-        size_t n = fread(data, 1, sizeof data, f);
-        fclose(f);
-        LLVMFuzzerTestOneInput(data, n);
-        for (long r = 0; r < rounds; r++) {
-            memcpy(copy, data, n);
-            mutate(copy, n);
-            LLVMFuzzerTestOneInput(copy, rnd() % 8 ? n : rnd() % (uint32_t)(n + 1));
-        }
-    }
-    printf("%d files, %ld mutations of each: no complaint\n", n_files, rounds);
-    return n_files == 0;
+    return mutate_files(argc, argv, change);
 }
 #endif

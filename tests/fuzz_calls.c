@@ -91,8 +91,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 #ifndef VN_LIBFUZZER
 #include "mutate.h"
 
-int main(int argc, char **argv) {
+static size_t change(uint8_t *p, size_t n, size_t cap) {
     static const char tricky[] = "\t\n\r\\.xn-+eE\0 \xff\xc3\xa9iI\"5";
-    return mutate_files(argc, argv, LLVMFuzzerTestOneInput, tricky, sizeof tricky - 1);
+    return mutate_text(p, n, cap, tricky, sizeof tricky - 1);
+}
+
+int main(int argc, char **argv) {
+    return mutate_files(argc, argv, change);
 }
 #endif

@@ -62,8 +62,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
 #ifndef VN_LIBFUZZER
 #include "mutate.h"
 
-int main(int argc, char **argv) {
+static size_t change(uint8_t *p, size_t n, size_t cap) {
     static const char tricky[] = ">@+\n\r<mask> \t\0I~-*5\xff\xc3\x1f\x8b";
-    return mutate_files(argc, argv, LLVMFuzzerTestOneInput, tricky, sizeof tricky - 1);
+    return mutate_text(p, n, cap, tricky, sizeof tricky - 1);
+}
+
+int main(int argc, char **argv) {
+    return mutate_files(argc, argv, change);
 }
 #endif

@@ -1,11 +1,11 @@
-/* mutate.h - what fuzz targets that read text do when they are plain programs: run over the
- * files that are named, and over mutations of each. */
+/* mutate.h - what fuzz targets do when they are plain programs: run over the files that are
+ * named, and over mutations of each. */
 #ifndef VN_MUTATE_H
 #define VN_MUTATE_H
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "fuzz.h"
 
 static uint64_t mutate_state = 1;
 static uint32_t mutate_number(void) {
@@ -13,8 +13,9 @@ static uint32_t mutate_number(void) {
     return (uint32_t)(mutate_state >> 33);
 }
 
-/* Puts in what parsers trip over, cuts, and doubles. Returns the new length. */
-static size_t mutate(uint8_t *p, size_t n, size_t cap, const char *tricky, size_t n_tricky) {
+/* Of text: puts in what parsers trip over, cuts, and doubles. Returns the new length. */
+static inline size_t mutate_text(uint8_t *p, size_t n, size_t cap, const char *tricky,
+                                 size_t n_tricky) {
     for (uint32_t k = mutate_number() % 6 + 1; k && n; k--) {
         size_t at = mutate_number() % n, len = mutate_number() % 8 + 1;
         if (len > n - at)
@@ -40,11 +41,12 @@ static size_t mutate(uint8_t *p, size_t n, size_t cap, const char *tricky, size_
     return n;
 }
 
-/* The arguments are [-m ROUNDS] FILE...; the exit status. */
-static int mutate_files(int argc, char **argv, int (*target)(const uint8_t *, size_t),
-                        const char *tricky, size_t n_tricky) {
+/* The arguments are [-m ROUNDS] FILE...; the exit status. `change` makes a mutation of n
+ * bytes, which has room for `cap`, and returns its length. */
+static int mutate_files(int argc, char **argv,
+                        size_t (*change)(uint8_t *p, size_t n, size_t cap)) {
     long rounds = argc > 2 && !strcmp(argv[1], "-m") ? strtol(argv[2], NULL, 10) : 0;
-    static uint8_t data[1 << 16], copy[1 << 16];
+    static uint8_t data[1 << 16], copy[1 << 17];
     int n_files = 0;
     for (int i = rounds ? 3 : 1; i < argc; i++, n_files++) {
         FILE *f = fopen(argv[i], "rb");
@@ -52,12 +54,12 @@ static int mutate_files(int argc, char **argv, int (*target)(const uint8_t *, si
             perror(argv[i]);
             return 1;
         }
-        size_t n = fread(data, 1, sizeof data / 2, f);
+        size_t n = fread(data, 1, sizeof data, f);
         fclose(f);
-        target(data, n);
+        LLVMFuzzerTestOneInput(data, n);
         for (long r = 0; r < rounds; r++) {
             memcpy(copy, data, n);
-            target(copy, mutate(copy, n, sizeof copy, tricky, n_tricky));
+            LLVMFuzzerTestOneInput(copy, change(copy, n, sizeof copy));
         }
     }
     printf("%d files, %ld mutations of each: no complaint\n", n_files, rounds);
