@@ -36,8 +36,7 @@ static void add(int column, const char *field) {
 int main(int argc, char **argv) {
     static char line[1 << 20];
     n_args = argc, args = argv;
-    const int64_t batch = atoll(text("batch", "64"));
-    int64_t record = atoll(text("first", "0"));
+    int64_t record = integer("first", 0);
     vn_schema_init(&schema, vn_kind_of(text("kind", "records")));
     for (int i = 0; i < N; i++)
         if (strcmp(columns[i].name, text("skip", "")))
@@ -50,8 +49,7 @@ int main(int argc, char **argv) {
         snprintf(number, sizeof number, "%lld", (long long)record++);
         for (int i = 0; i < N; i++)
             add(i, i == RECORD ? number : at ? strsep(&at, "\t") : "");
-        if (++rows == batch)
-            send();
+        row_done();
     }
     end();
     return 0;

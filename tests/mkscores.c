@@ -38,7 +38,6 @@ int main(int argc, char **argv) {
     static char line[1 << 16], names[8][80];
     int n_classes = 0;
     n_args = argc, args = argv;
-    const int64_t batch = atoll(text("batch", "64"));
     vn_schema_init(&schema, VN_KIND_SCORES);
     for (int i = 0; i < SCORES; i++)
         if (strcmp(columns[i].name, text("skip", "")))
@@ -62,8 +61,7 @@ int main(int argc, char **argv) {
         snprintf(number, sizeof number, "%lld", (long long)record);
         add("record", VN_UINT64, number);
         add("label", VN_UTF8, "");
-        if (++rows == batch)
-            send();
+        row_done();
     }
     end();
     return 0;

@@ -15,35 +15,9 @@
  *     pg=MEMBERS   JSON members of a provenance entry
  *
  * Element j of record r's vector is a hash of seed, r and j in [-1, 1). */
+#include "rowmaker.h"
+
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "stream.h"
-
-static int n_args;
-static char **args;
-
-static const char *text(const char *key, const char *otherwise) {
-    size_t n = strlen(key);
-    for (int i = 1; i < n_args; i++)
-        if (!strncmp(args[i], key, n) && args[i][n] == '=')
-            return args[i] + n + 1;
-    return otherwise;
-}
-static int64_t number(const char *key, int64_t otherwise) {
-    const char *s = text(key, NULL);
-    return s ? strtoll(s, NULL, 10) : otherwise;
-}
-
-static struct vn_error err;
-static void must(int rc) {
-    if (rc < 0) {
-        fprintf(stderr, "mkvectors: %s\n", err.msg);
-        exit(-rc);
-    }
-}
 
 static uint64_t hash(uint64_t x) {
     x ^= x >> 33;
@@ -53,9 +27,6 @@ static uint64_t hash(uint64_t x) {
     return x ^ x >> 33;
 }
 
-static struct vn_schema schema;
-static struct vn_builder columns[VN_MAX_COLUMNS];
-static struct vn_writer *writer;
 static int64_t dim, every_null, bad;
 static uint64_t seed;
 static bool with_status, with_carry;
@@ -71,17 +42,17 @@ static void add_row(uint64_t record) {
     int at = 3;
     bool none = every_null && (record + 1) % (uint64_t)every_null == 0;
     snprintf(line, sizeof line, "read%llu", (unsigned long long)record);
-    must(vn_builder_add_bytes(&columns[0], line, strlen(line), &err));
-    must(vn_builder_add_value(&columns[1], &record, &err));
+    must(vn_builder_add_bytes(&builders[0], line, strlen(line), &err));
+    must(vn_builder_add_value(&builders[1], &record, &err));
     for (int64_t j = 0; j < dim; j++)
         vector[j] = element(record, (uint64_t)j);
-    must(none ? vn_builder_add_null(&columns[2], &err)
-              : vn_builder_add_list(&columns[2], vector, dim, &err));
+    must(none ? vn_builder_add_null(&builders[2], &err)
+              : vn_builder_add_list(&builders[2], vector, dim, &err));
     if (with_status) {
         const char *s = none ? "too long" : "ok";
         must(none && record % 2
-                 ? vn_builder_add_null(&columns[at], &err)
-                 : vn_builder_add_bytes(&columns[at], s, strlen(s), &err));
+                 ? vn_builder_add_null(&builders[at], &err)
+                 : vn_builder_add_bytes(&builders[at], s, strlen(s), &err));
         at++;
     }
     if (with_carry) {
@@ -91,29 +62,14 @@ static void add_row(uint64_t record) {
         else
             snprintf(line, sizeof line, record % 5 ? "note %llu" : "a\tb\\%llu",
                  (unsigned long long)record);
-        must(vn_builder_add_value(&columns[at++], &source, &err));
+        must(vn_builder_add_value(&builders[at++], &source, &err));
         must(record % 3 == 2
-                 ? vn_builder_add_null(&columns[at], &err)
-                 : vn_builder_add_bytes(&columns[at], line, strlen(line), &err));
+                 ? vn_builder_add_null(&builders[at], &err)
+                 : vn_builder_add_bytes(&builders[at], line, strlen(line), &err));
         at++;
     }
     for (; at < schema.n_fields; at++)
-        must(vn_builder_add_bytes(&columns[at], "", 0, &err));
-}
-
-static int64_t rows_waiting;
-static void send(void) {
-    struct vn_batch b;
-    vn_batch_init(&b);
-    must(vn_batch_set_columns(&b, schema.n_fields, &err));
-    b.n_rows = rows_waiting;
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_view(&columns[i], &b.columns[i]);
-    must(vn_writer_put(writer, &b, &err));
-    vn_batch_release(&b);
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_clear(&columns[i]);
-    rows_waiting = 0;
+        must(vn_builder_add_bytes(&builders[at], "", 0, &err));
 }
 
 static void make_schema(void) {
@@ -137,20 +93,15 @@ static void make_schema(void) {
 
 int main(int argc, char **argv) {
     n_args = argc, args = argv;
-    dim = number("d", 8), every_null = number("null", 0), bad = number("bad", -1);
-    seed = (uint64_t)number("seed", 1);
-    with_status = number("status", 0), with_carry = number("carry", 0);
-    int64_t n = number("n", 100), batch = number("batch", 64);
-    int64_t window = number("window", 64);
-    int64_t drop = number("drop", -1), again = number("again", -1);
-    if (dim < 1 || dim > 4096 || batch < 1 || window < 1)
+    dim = integer("d", 8), every_null = integer("null", 0), bad = integer("bad", -1);
+    seed = (uint64_t)integer("seed", 1);
+    with_status = integer("status", 0), with_carry = integer("carry", 0);
+    int64_t n = integer("n", 100), window = integer("window", 64);
+    int64_t drop = integer("drop", -1), again = integer("again", -1);
+    if (dim < 1 || dim > 4096 || integer("batch", 64) < 1 || window < 1)
         return 2;
     make_schema();
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_init(&columns[i], &schema.fields[i]);
-    struct vn_sink *sink;
-    must(vn_sink_open(NULL, &sink, &err));
-    must(vn_writer_open(sink, &schema, &writer, &err));
+    begin();
     uint64_t *order = calloc((size_t)window, sizeof *order), state = seed;
     if (!order)
         return 1;
@@ -166,16 +117,10 @@ int main(int argc, char **argv) {
                 if ((int64_t)order[i] == drop)
                     continue;
                 add_row(order[i]);
-                if (++rows_waiting == batch)
-                    send();
+                row_done();
             }
     }
-    if (rows_waiting)
-        send();
-    must(vn_writer_close(writer, &err));
-    for (int i = 0; i < schema.n_fields; i++)
-        vn_builder_release(&columns[i]);
-    vn_schema_release(&schema);
+    end();
     free(order);
     return 0;
 }

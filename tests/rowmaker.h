@@ -1,6 +1,7 @@
-/* rowmaker.h - for programs that turn lines of text into a stream: mkrecords, mkscores.
+/* rowmaker.h - for programs that make a stream row by row: mkrecords, mkscores, mkvectors.
  *
- * One file includes it: a schema, a builder for each of its columns, batches of `rows`. */
+ * One file includes it: arguments KEY=VALUE, a schema, a builder for each of its columns. The
+ * argument batch=64 says how many rows a batch has. */
 #ifndef VN_ROWMAKER_H
 #define VN_ROWMAKER_H
 
@@ -25,6 +26,11 @@ static const char *text(const char *key, const char *otherwise) {
     return otherwise;
 }
 
+static int64_t integer(const char *key, int64_t otherwise) {
+    const char *s = text(key, NULL);
+    return s ? strtoll(s, NULL, 10) : otherwise;
+}
+
 static struct vn_error err;
 static void must(int rc) {
     if (rc < 0) {
@@ -36,11 +42,12 @@ static void must(int rc) {
 static struct vn_schema schema;
 static struct vn_builder builders[MAX_COLUMNS]; /* [schema.n_fields] */
 static struct vn_writer *writer;
-static int64_t rows; /* that wait in the builders */
+static int64_t rows, batch; /* that wait in the builders; that make a batch */
 
 /* The schema is complete: writes it to standard output. */
 static void begin(void) {
     struct vn_sink *sink;
+    batch = integer("batch", 64);
     for (int i = 0; i < schema.n_fields; i++)
         vn_builder_init(&builders[i], &schema.fields[i]);
     must(vn_sink_open(NULL, &sink, &err));
@@ -59,6 +66,12 @@ static void send(void) {
         vn_builder_clear(&builders[i]);
     vn_batch_release(&b);
     rows = 0;
+}
+
+/* All builders have one row more. */
+static void row_done(void) {
+    if (++rows == batch)
+        send();
 }
 
 static void end(void) {

@@ -123,11 +123,35 @@ static void found_by_name(void) {
     }
 }
 
-/* config.json with one member replaced. */
+struct edit {
+    const char *old, *new, *message; /* `message`: with which it is refused */
+};
+
+/* Replaces `old`, which must be there, in m/config.json. */
+static void edit_config(const char *old, const char *new) {
+    char changed[8192];
+    const char *text = slurp("m/config.json"), *at = strstr(text, old);
+    CHECK(at);
+    if (!at)
+        return;
+    snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, new,
+             at + strlen(old));
+    spit("m/config.json", changed);
+}
+
+/* Each edit of m/config.json alone. */
+static void refuse_edits(const struct edit *edits, size_t n) {
+    char good[4096];
+    snprintf(good, sizeof good, "%s", slurp("m/config.json"));
+    for (size_t i = 0; i < n; i++) {
+        edit_config(edits[i].old, edits[i].new);
+        check_message(refusal(), edits[i].message);
+        spit("m/config.json", good);
+    }
+}
+
 static void configs(void) {
-    static const struct {
-        const char *old, *new, *message;
-    } cases[] = {
+    static const struct edit cases[] = {
         {"\"model_type\": \"esm\"", "\"model_type\": \"gpt2\"",
          "\"gpt2\", expected \"esm\""},
         {"\"model_type\": \"esm\"", "\"model_type\": \"bert\"",
@@ -175,24 +199,10 @@ static void configs(void) {
          "duplicate"},
         {"{\n", "[\n", "not valid JSON"}};
     make("");
-    char good[4096], bad[8192];
-    snprintf(good, sizeof good, "%s", slurp("m/config.json"));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *at = strstr(good, cases[i].old);
-        CHECK(at);
-        snprintf(bad, sizeof bad, "%.*s%s%s", (int)(at - good), good, cases[i].new,
-                 at + strlen(cases[i].old));
-        spit("m/config.json", bad);
-        check_message(refusal(), cases[i].message);
-        CHECK(strstr(refusal(), "m"));
-    }
-    spit("m/config.json", good);
+    refuse_edits(cases, sizeof cases / sizeof *cases);
     vn_model_close(open_model("m"));
     /* what newer writers add, and what may be left out */
-    const char *at = strstr(good, "\"hidden_act\": \"gelu\"");
-    snprintf(bad, sizeof bad, "%.*s\"rope_theta\": 10000.0%s", (int)(at - good), good,
-             at + strlen("\"hidden_act\": \"gelu\""));
-    spit("m/config.json", bad);
+    edit_config("\"hidden_act\": \"gelu\"", "\"rope_theta\": 10000.0");
     vn_model_close(open_model("m"));
 }
 
@@ -350,9 +360,7 @@ static void alibi_of_twelve(void) {
 }
 
 static void dnabert_refusals(void) {
-    static const struct {
-        const char *old, *new, *message;
-    } cases[] = {
+    static const struct edit cases[] = {
         {"\"alibi_starting_size\": 512", "\"alibi_starting_size\": null", "is null, expected"},
         {"\"gelu\"", "\"gelu_new\"", "'hidden_act' is \"gelu_new\""},
         {"\"alibi", "\"is_decoder\": true, \"alibi", "'is_decoder' is true"},
@@ -368,17 +376,7 @@ static void dnabert_refusals(void) {
         {"\"vocab_size\": 64", "\"vocab_size\": 65",
          "tokenizer.json' has 64 pieces, vocab_size of config.json is 65"}};
     make("--dnabert");
-    char good[4096], bad[8192];
-    snprintf(good, sizeof good, "%s", slurp("m/config.json"));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *at = strstr(good, cases[i].old);
-        CHECK(at);
-        snprintf(bad, sizeof bad, "%.*s%s%s", (int)(at - good), good, cases[i].new,
-                 at + strlen(cases[i].old));
-        spit("m/config.json", bad);
-        check_message(refusal(), cases[i].message);
-    }
-    spit("m/config.json", good);
+    refuse_edits(cases, sizeof cases / sizeof *cases);
     spit("m/tokenizer.json", "{}");
     check_message(refusal(), "'m/tokenizer.json': member 'pre_tokenizer' is missing");
     unlink("m/tokenizer.json"); /* running the model does not need it */
