@@ -48,6 +48,7 @@ an Arrow file is no stream | 76 | $B/tests/mkvectors n=2 | vn-view --to arrow | 
 check: sound | 0 | $B/tests/mkvectors n=999 window=300 >a; vn-view --check a | cmp - <(printf 'a\tok\tvectors\t16 batches\t999 records\t0 tokens\n')
 check: standard input | 0 | $B/tests/mkstream tokens 2 3 1 | vn-view --check | grep -q '^standard input	ok	tokens	2 batches	6 records	[0-9]* tokens$'
 check: every kind | 0 | for k in records tokens embeddings vectors scores all; do $B/tests/mkstream $k 2 5 1 $k || exit 1; done; vn-view --check records tokens embeddings vectors scores all | grep -c '	ok	' | grep -qx 6
+fuzz | 0 | for k in records tokens embeddings vectors scores all; do $B/tests/mkstream $k 2 5 1 $k || exit 1; done; timeout 300 $B/tests/fuzz_arrow -m 300 *
 check: joined | 0 | (vectors() { $B/tests/mkvectors n=$1; }; vectors 100; vectors 30) | vn-view --check | grep -q '	130 records'
 check: a record is missing | 65 | $B/tests/mkvectors n=50 drop=7 | vn-view --check
 check: the last record is missing: nobody can know | 0 | $B/tests/mkvectors n=50 drop=49 window=1 | vn-view --check
