@@ -22,11 +22,11 @@
 struct vn_embedder;
 
 /* For the stream of `reader`: fills `out` (uninitialised) with the schema of what comes out,
- * the input's metadata included. VN_EINCOMPAT when a column is missing or in the way, and for token rows
- * of windows: they are not those of one sequence. `out`
- * must outlive the embedder; the reader and the fleet stay the caller's, but nobody else may
- * use them until the embedder is freed, or vn_embedder_next has returned 0; opts are those
- * the fleet was opened with, d its model's width. */
+ * the input's metadata included. VN_EINCOMPAT when a column is missing or in the way, and for
+ * token rows of windows: they are not those of one sequence. `out` must outlive the embedder;
+ * the reader and the fleet stay the caller's, but nobody else may use them until the embedder
+ * is freed, or vn_embedder_next has returned 0; opts are those the fleet was opened with, d
+ * its model's width. */
 int vn_embedder_new(struct vn_reader *reader, struct vn_fleet *fleet,
                     const struct vn_engine_options *opts, int d, struct vn_schema *out,
                     struct vn_embedder **embedder, struct vn_error *err) VN_NODISCARD;

@@ -384,13 +384,13 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
         t,
         "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64
         " batches filled to %.2f %%; %" PRId64 " unknown letters, %" PRId64
-        " windowed, %" PRId64 " truncated, %" PRId64 " too long, %" PRId64 " empty%s; %.2f s, %.0f MB/s, "
-        "peak %.0f MiB",
+        " windowed, %" PRId64 " truncated, %" PRId64 " too long, %" PRId64
+        " empty%s; %.2f s, %.0f MB/s, peak %.0f MiB",
         totals->records, p->residues, totals->tokens, totals->batches,
         budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
-        p->n_status[VN_PACK_WINDOWED], p->n_status[VN_PACK_TRUNCATED], p->n_status[VN_PACK_TOO_LONG],
-        p->n_status[VN_PACK_EMPTY], others, seconds, (double)p->text_bytes / 1e6 / seconds,
-        vn_tool_peak_mib());
+        p->n_status[VN_PACK_WINDOWED], p->n_status[VN_PACK_TRUNCATED],
+        p->n_status[VN_PACK_TOO_LONG], p->n_status[VN_PACK_EMPTY], others, seconds,
+        (double)p->text_bytes / 1e6 / seconds, vn_tool_peak_mib());
 }
 
 static void release(struct pack *p) {

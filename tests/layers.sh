@@ -1,41 +1,41 @@
 #!/bin/sh
-# Includes go from right to left only: ground, stream, sequences, model, backend, engine,
-# programs; and no line of code is wider than 96 columns. Prints "ok"/"not ok" lines for
-# run.sh.
+# Includes go from right to left only: a layer is a row of the map in CONTRIBUTING.md, which
+# names every file of src/; and no line of code is wider than 96 columns. Prints "ok"/"not
+# ok" lines for run.sh.
 cd "$T/.." || exit 1
 
-level() { # of a file of src/, by its name
-    case $1 in
-    vn.h | err.* | mem.* | num.h | io.* | ahead.* | timer.* | par.* | crc.* | text.* | bits.h | sha256.* | dtype.h | cache.* | digest.* | plans.* | stats.*) echo 1 ;;
-    tool.*) echo 9 ;;
-    arrow*.* | flatbuf.* | encoder.* | decoder.* | export*.* | report.* | zbody.* | schema.* | batch.* | stream* | builder.* | carry.* | rowstore.* | reader.c | writer.c | order.* | joiner.* | npy.* ) echo 2 ;;
-    fastx.* | reads.* | bam.* | inflate.* | codon.* | orf.* | tok* | packer.* | packrows.*) echo 3 ;;
-    table.* | calls.* | idmap.* | pairs.* | facts.* | agreement.* | truth.* | compare.*) echo 2 ;;
-    json.* | bpe_json.* | safetensors*.* | model.* | model_*.* | head.* | pickle*.* | ptfile.* | ptzip.* | import*.*) echo 4 ;;
-    backend.* | pool.* | windows.* | cpu*) echo 5 ;;
-    mlp.* | scorer.* | consensus.* | virnucpro.* | engine.* | fleet.* | memplan.* | embedder.* | pooler.* | profile*.* | net.* | esm2.* | dnabert.*) echo 6 ;;
-    vn-*) echo 10 ;;
-    *) echo unknown ;;
-    esac
-}
-
 bad=0
-for f in src/*.[ch]; do
-    name=${f##*/}
-    mine=$(level "$name")
-    if [ "$mine" = unknown ]; then
-        echo "# $f belongs to no layer: name it in tests/layers.sh"
-        bad=1
-        continue
-    fi
-    for inc in $(sed -n 's/^#include "\(.*\)"$/\1/p' "$f"); do
-        theirs=$(level "$inc")
-        if [ "$theirs" = unknown ] || [ "$theirs" -gt "$mine" ]; then
-            echo "# $f (layer $mine) includes $inc (layer $theirs)"
-            bad=1
-        fi
-    done
-done
+awk -F '|' '
+    function level(file, i) { # by its name, without suffix
+        sub(/\.[ch]$/, "", file)
+        for (i = 1; i <= n && file !~ pattern[i]; i++);
+        return i <= n ? row[i] : 0
+    }
+    FILENAME == "CONTRIBUTING.md" && /^\| layer/ { inside = 1; next }
+    FILENAME == "CONTRIBUTING.md" {
+        inside = inside && /^\|/
+        layers += inside && $2 ~ /[a-z]/ # else: more of the one above
+        while (inside && match($3, /`[a-z0-9_*-]+`/)) {
+            pattern[++n] = "^" substr($3, RSTART + 1, RLENGTH - 2) "$"
+            gsub(/\*/, ".*", pattern[n])
+            row[n] = layers
+            $3 = substr($3, RSTART + RLENGTH)
+        }
+        next
+    }
+    FNR == 1 {
+        name = FILENAME
+        sub(/.*\//, "", name)
+        if (!(mine = level(name)) && (bad = 1))
+            print "# " FILENAME " belongs to no layer: name it in the map of CONTRIBUTING.md"
+    }
+    /^#include "/ {
+        split($0, part, "\"")
+        theirs = level(part[2])
+        if (mine && (!theirs || theirs > mine) && (bad = 1))
+            print "# " FILENAME " (layer " mine ") includes " part[2] " (layer " theirs ")"
+    }
+    END { exit bad || !n }' CONTRIBUTING.md src/*.[ch] || bad=1
 for f in cuda/*; do
     [ -e "$f" ] || continue
     for inc in $(sed -n 's/^#include "\(.*\)"$/\1/p' "$f"); do
