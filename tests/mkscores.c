@@ -7,7 +7,8 @@
  *
  *     classes=A,B,...  what the scores are of, at most 8; others,virus by default
  *     batch=64         rows a batch
- *     skip=NAME        leaves that column out */
+ *     skip=NAME        leaves that column out
+ *     pg=MEMBERS       JSON members of a provenance entry */
 #include "rowmaker.h"
 
 enum { ID, SOURCE, CHUNK, FRAME, START, END, STATUS, N_READ, RECORD = N_READ, LABEL, SCORES };
@@ -50,6 +51,8 @@ int main(int argc, char **argv) {
         must(vn_schema_add(&schema, names[n_classes], &single, NULL, 1, true, &err));
     }
     free(list);
+    if (text("pg", NULL))
+        must(vn_schema_add_program(&schema, text("pg", NULL), &err));
     begin();
     for (int64_t record = 0; fgets(line, sizeof line, stdin); record++) {
         char *at = line, number[24];
