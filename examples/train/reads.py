@@ -1,6 +1,6 @@
 """Windows of the packed sequences, and their open frames, by vn-orf's rule, in PyTorch.
 
-A base is 0 1 2 3 for A C G T, a token an id of ESM-2's vocabulary. All is done where the data
+A base is 0 1 2 3 for A C G T, a token one of the 64 codons. All is done where the data
 lies, on the GPU or the CPU, in arrays of fixed shape."""
 import os
 import sys
@@ -11,8 +11,9 @@ import torch
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from data import CLASSES, PARTS  # noqa: E402
 
-CLS, PAD, EOS, MASK = 0, 1, 2, 32
-LETTERS = "LAGVSERTIDPKQNFYMHWC"  # tokens 4 ... 23
+CLS, PAD, EOS, MASK = 0, 1, 2, 68
+FIRST, CODONS = 4, 64  # token of codon AAA; in alphabetical order
+AMINO = "KNKNTTTTRSRSIIMIQHQHPPPPRRRRLLLLEDEDAAAAGGGGVVVV*Y*YSSSS*CWCLFLF"  # NCBI's code 1
 STOP = 255
 # Training and calibration: as many viral windows as others. What is tested: the others in the
 # proportions of the windows in which the project's first baselines were measured.
@@ -20,14 +21,54 @@ TRAIN_MIX = {"virus": 0.5, "microbe": 0.28, "fungi": 0.11, "human": 0.07, "eukar
 TEST_MIX = {"virus": 0.5, "microbe": 0.2689, "fungi": 0.1127, "human": 0.1184}
 
 
-def codon_table():
+# BLOSUM62 (Henikoff and Henikoff 1992), below the diagonal, in the order of its letters.
+BLOSUM_LETTERS = "ARNDCQEGHILKMFPSTWYV"
+BLOSUM62 = """
+4
+-1 5
+-2 0 6
+-2 -2 1 6
+0 -3 -3 -3 9
+-1 1 0 0 -3 5
+-1 0 0 2 -4 2 5
+0 -2 0 -1 -3 -2 -2 6
+-2 0 1 -1 -3 0 0 -2 8
+-1 -3 -3 -3 -1 -3 -3 -4 -3 4
+-1 -2 -3 -4 -1 -2 -3 -4 -3 2 4
+-1 2 0 -1 -3 1 1 -2 -1 -3 -2 5
+-1 -1 -2 -3 -1 0 -2 -3 -2 1 2 -1 5
+-2 -3 -3 -3 -2 -3 -3 -3 -1 0 0 -3 0 6
+-1 -2 -2 -1 -3 -1 -1 -2 -2 -3 -3 -1 -2 -4 7
+1 -1 1 0 -1 0 0 0 -1 -2 -2 0 -1 -2 -1 4
+0 -1 0 -1 -1 -1 -1 -2 -2 -1 -1 -1 -1 -2 -1 1 5
+-3 -3 -4 -4 -2 -2 -3 -2 -2 -3 -2 -3 -1 1 -4 -3 -2 11
+-2 -2 -2 -3 -2 -1 -2 -3 2 -1 -1 -2 -1 3 -3 -2 -2 2 7
+0 -3 -3 -3 -1 -2 -2 -3 -3 3 1 -2 1 -1 -2 -2 0 -3 -1 4
+"""
+
+
+def substitutes():
+    """[64, 64]: of each codon the cumulated chances of the one that takes its place in a
+    relative, itself and stops left out: as residues replace one another, 2^(score / 2), times
+    1/3 for a transition, 1/6 for a transversion at each base."""
+    rows = [[int(x) for x in line.split()] for line in BLOSUM62.split("\n") if line]
+    chance = torch.zeros(CODONS, CODONS)
+    for x in range(CODONS):
+        for y in range(CODONS):
+            if x == y or "*" in (AMINO[x], AMINO[y]):
+                continue
+            i, j = sorted(BLOSUM_LETTERS.index(AMINO[k]) for k in (x, y))
+            chance[x, y] = 2 ** (min(rows[j][i], 4) / 2)
+            for shift in 4, 2, 0:
+                bases = (x >> shift & 3) ^ (y >> shift & 3)  # A ^ G = C ^ T = 2
+                chance[x, y] *= (1, 1 / 6, 1 / 3, 1 / 6)[bases]
+    return (chance / chance.sum(1, keepdim=True).clamp(min=1e-9)).cumsum(1)
+
+
+def token_table():
     """Token of codon 16 a + 4 b + c; STOP for the three of NCBI's code 1."""
-    amino = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
-    table = torch.zeros(64, dtype=torch.uint8)
-    for i, letter in enumerate(amino):
-        a, b, c = (("ACGT".index("TCAG"[i // n % 4])) for n in (16, 4, 1))
-        table[16 * a + 4 * b + c] = STOP if letter == "*" else 4 + LETTERS.index(letter)
-    return table
+    return torch.tensor([STOP if AMINO[i] == "*" else FIRST + i for i in range(CODONS)],
+                        dtype=torch.uint8)
 
 
 def frames(codes, table):
@@ -59,7 +100,7 @@ class Reads:
             a = {k: pack[k] for k in pack.files}
         packed = torch.from_numpy(a["bases"]).to(device)
         self.bases = torch.stack([packed >> s & 3 for s in (0, 2, 4, 6)], 1).flatten()
-        self.device, self.table = device, codon_table().to(device)
+        self.device, self.table = device, token_table().to(device)
         self.length = torch.from_numpy(a["length"].astype(np.int64)).to(device)
         self.start = self.length.cumsum(0) - self.length
         self.klass, self.part = a["klass"], a["part"]

@@ -10,6 +10,8 @@ RUN/vn-virus-head. A stage ends after its steps or its seconds, whichever comes 
 learning rate follows that. --wall ends the process after so many seconds with status 75: the
 same command goes on. What is tuned on is the part 'tune', calibrated on 'calibrate'.
 
+Without a GPU, `--preset cpu` trains the one that ships alone, in small batches.
+
 `--ablate` trains students that differ in one thing each, for the same time, and prints what
 each reaches on the part 'tune'."""
 import argparse
@@ -30,28 +32,35 @@ from torch.nn import functional as F  # noqa: E402
 import model as model_files  # noqa: E402
 from metrics import auroc, ece, threshold_at  # noqa: E402
 from model import Classifier  # noqa: E402
-from reads import MASK, TRAIN_MIX, TEST_MIX, Reads, frames, with_ends  # noqa: E402
+from reads import (CODONS, FIRST, MASK, TRAIN_MIX, TEST_MIX, Reads, frames,  # noqa: E402
+                   substitutes, with_ends)
 
 NAME = "vn-virus"
 LENGTHS = [500, 299, 149]  # trained on: 2 modulo 3, so that no frame is padded
 TESTED = [150, 300, 500]
 SEED = 20
 
-BIG = {"layers": 6, "width": 384, "heads": 6, "inner": 1536, "hidden": [384]}
-SMALL = {"layers": 3, "width": 128, "heads": 4, "inner": 512, "hidden": [512]}  # see README.md
+NEAR = [[-1, 1, -2, 2], [-1, 1, -3, 3]]  # Layer.look_at
+BIG = {"layers": 6, "width": 384, "heads": 6, "inner": 1536, "hidden": [384], "near": NEAR}
+SMALL = {"layers": 3, "width": 128, "heads": 4, "inner": 256, "hidden": [256],
+         "near": NEAR}  # README.md says why
+MASKED = {"kind": "masked", "steps": 1 << 20, "muon": True, "dropout": 0.0}
+LABELS = {"kind": "labels", "steps": 1 << 20, "muon": True, "smooth": 0.02, "tau": 0.3}
 STAGES = {  # seconds are of an H200, and what is there to be spent; steps are more than enough
-    "pretrain-teacher": {"kind": "masked", "net": BIG, "tokens": 1 << 17, "steps": 1 << 20,
-                         "seconds": 150, "rate": 8e-4, "decay": 0.02, "dropout": 0.0},
-    "teacher": {"kind": "labels", "net": BIG, "tokens": 1 << 17, "steps": 1 << 20,
-                "seconds": 360, "rate": 4e-4, "decay": 0.1, "dropout": 0.15, "noise": 0.1,
-                "smooth": 0.02, "alpha": 0.0, "tau": 0.3, "from": "pretrain-teacher"},
-    "pretrain": {"kind": "masked", "net": SMALL, "tokens": 1 << 18, "steps": 1 << 20,
-                 "seconds": 90, "rate": 2e-3, "decay": 0.01, "dropout": 0.0},
-    "student": {"kind": "labels", "net": SMALL, "tokens": 1 << 18, "steps": 1 << 20,
-                "seconds": 480, "rate": 2e-3, "decay": 0.02, "dropout": 0.0, "noise": 0.05,
-                "smooth": 0.02, "alpha": 0.7, "tau": 0.3, "from": "pretrain",
-                "teacher": "teacher"},
+    "pretrain-teacher": {**MASKED, "net": BIG, "tokens": 1 << 17, "seconds": 150,
+                         "rate": 8e-4, "decay": 0.02},
+    "teacher": {**LABELS, "net": BIG, "tokens": 1 << 17, "seconds": 360, "rate": 4e-4,
+                "decay": 0.1, "dropout": 0.15, "noise": 0.2, "alpha": 0.0,
+                "from": "pretrain-teacher"},
+    "pretrain": {**MASKED, "net": SMALL, "tokens": 1 << 18, "seconds": 90, "rate": 2e-3,
+                 "decay": 0.01},
+    "student": {**LABELS, "net": SMALL, "tokens": 1 << 18, "seconds": 480, "rate": 2e-3,
+                "decay": 0.02, "dropout": 0.0, "noise": 0.1, "alpha": 0.7,
+                "from": "pretrain", "teacher": "teacher"},
 }
+# Without a GPU there is time for the one that ships alone, and for small batches.
+CPU_STAGES = {"student": {**STAGES["student"], "tokens": 1 << 13, "seconds": 5200,
+                          "alpha": 0.0, "from": None}}
 TINY = {"tokens": 1 << 13, "seconds": 60}
 TINY_BIG = {"layers": 3, "width": 128, "heads": 4, "inner": 512, "hidden": [128]}
 # Students that differ from STAGES["student"] in one thing.
@@ -62,10 +71,14 @@ ABLATIONS = {
     "not pre-trained": {"from": None},
     "sum of frames": {"tau": 1.0},
     "no noise": {"noise": 0.0},
-    "noise 0.15": {"noise": 0.15},
+    "noise 0.3": {"noise": 0.3},
+    "rate 6e-3": {"rate": 6e-3},
+    "AdamW alone": {"muon": False},
+    "heads as they come": {"net": {**SMALL, "near": []}, "from": None},
     "4 x 96": {"net": {**SMALL, "layers": 4, "width": 96, "heads": 3, "inner": 384},
                "from": None},
-    "4 x 128, inner 256": {"net": {**SMALL, "layers": 4, "inner": 256}, "from": None},
+    "3 x 128, inner 512": {"net": {**SMALL, "inner": 512}, "from": None},
+    "4 x 128": {"net": {**SMALL, "layers": 4}, "from": None},
     "2 x 160": {"net": {**SMALL, "layers": 2, "width": 160, "heads": 5, "inner": 640},
                 "from": None},
     "6 x 256": {"net": {**SMALL, "layers": 6, "width": 256, "heads": 8, "inner": 1024},
@@ -85,7 +98,8 @@ class Run:
         self.compile, self.save_every = options.compile, options.save_every
         self.deadline = time.monotonic() + options.wall
         self.reads = Reads(options.data, options.device)
-        self.tune_reads = options.tune_reads
+        self.tune_reads, self.looks = options.tune_reads, options.looks
+        self.substitutes = substitutes().to(options.device)
         self.tune = None
         os.makedirs(self.folder, exist_ok=True)
 
@@ -93,15 +107,14 @@ class Run:
         return os.path.join(self.folder, name)
 
     def autocast(self):
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16,
-                              enabled=self.device.startswith("cuda"))
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16)
 
 
 # ---- scoring ---------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def read_scores(net, reads, codes, chunk=4096):
+def read_scores(net, reads, codes, chunk=512):
     """The highest logit of each read's open frames, -inf without one; in the precision of
     the surrounding autocast. Frames of one length at a time, so that nothing is padded."""
     best = []
@@ -139,13 +152,14 @@ def tune_score(run, net):
 
 
 def masked_loss(net, batch, generator, _):
-    """15 % of the residues: 80 % masked, 10 % replaced, 10 % as they are."""
+    """15 % of the codons: 80 % masked, 10 % replaced, 10 % as they are."""
     tokens, _, there, *_ = batch
     u = torch.rand(tokens.shape, device=tokens.device, generator=generator)
     inner = torch.zeros_like(tokens, dtype=torch.bool)
     inner[:, 1:-1] = there[:, None]
     chosen = inner & (u < 0.15)
-    other = torch.randint(4, 24, tokens.shape, device=tokens.device, generator=generator)
+    other = torch.randint(FIRST, FIRST + CODONS, tokens.shape, device=tokens.device,
+                          generator=generator)
     given = torch.where(u < 0.12, MASK, torch.where(u < 0.135, other, tokens))
     given = torch.where(chosen, given, tokens)
     loss = F.cross_entropy(net(given, masked=True).float().flatten(0, 1), tokens.flatten(),
@@ -154,17 +168,24 @@ def masked_loss(net, batch, generator, _):
     return (loss * weight).sum() / weight.sum()
 
 
+def mutated(tokens, most, table, generator):
+    """Each row as a relative may have it: up to the share `most` of its codons replaced."""
+    def chance(*shape):
+        return torch.rand(shape, device=tokens.device, generator=generator)
+
+    inner = tokens[:, 1:-1]
+    other = torch.searchsorted(table[inner - FIRST], chance(*inner.shape, 1))[..., 0]
+    there = chance(*inner.shape) < most * chance(len(inner), 1)
+    out = tokens.clone()
+    out[:, 1:-1] = torch.where(there, FIRST + other.clamp(max=CODONS - 1), inner)
+    return out
+
+
 def labels_loss(net, batch, generator, settings):
     """Of a read the smooth maximum over its frames is held to the label: which of them is
     the gene is not told. A teacher tells more, frame by frame."""
     tokens, place, there, viral, usable = batch
-    noise = torch.rand(tokens.shape, device=tokens.device, generator=generator)
-    other = torch.randint(4, 24, tokens.shape, device=tokens.device, generator=generator)
-    level = settings["noise"] * torch.rand((len(tokens), 1), device=tokens.device,
-                                           generator=generator)
-    level = level.expand(tokens.shape).clone()
-    level[:, [0, -1]] = 0
-    logit = net(torch.where(noise < level, other, tokens))
+    logit = net(mutated(tokens, settings["noise"], settings["table"], generator))
     tau, n = settings["tau"], len(viral)
     slots = torch.full((n * 6,), -1e4, device=tokens.device)
     slots = slots.scatter(0, place, torch.where(there, logit, -1e4))
@@ -210,13 +231,20 @@ def build(settings):
     return Classifier(**settings["net"], dropout=settings["dropout"])
 
 
-def optimizer_of(net, settings):
-    """Weight decay for matrices only."""
-    groups = [{"params": [p for p in net.parameters() if p.ndim > 1],
-               "weight_decay": settings["decay"]},
-              {"params": [p for p in net.parameters() if p.ndim < 2], "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98),
-                             fused=next(net.parameters()).is_cuda)
+def optimizers_of(net, settings):
+    """Muon for the matrices of the layers, AdamW for the rest; decay for matrices only."""
+    inner = [p for p in net.encoder.layers.parameters() if p.ndim > 1]
+    if not settings["muon"]:
+        inner = []
+    ids = {id(p) for p in inner}
+    rest = [p for p in net.parameters() if id(p) not in ids]
+    groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": settings["decay"]},
+              {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0}]
+    found = [torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)]
+    if inner:
+        found.append(torch.optim.Muon(inner, lr=0.0, weight_decay=settings["decay"],
+                                      adjust_lr_fn="match_rms_adamw"))
+    return found
 
 
 class Sampler:
@@ -242,6 +270,7 @@ class Stage:
         self.run, self.name, self.s = run, name, dict(settings)
         torch._dynamo.reset()  # it compiles a function for few shapes only, of all nets together
         torch.manual_seed(SEED)
+        self.s["table"] = run.substitutes
         self.net = build(settings).to(run.device)
         if settings.get("from"):
             self.net.load_state_dict(self.trained(settings["from"]), strict=False)
@@ -250,7 +279,7 @@ class Stage:
             teacher.load_state_dict(self.trained(settings["teacher"]))
             self.s["net of teacher"] = self.fast(teacher)
         self.average = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimizer = optimizer_of(self.net, settings)
+        self.optimizers = optimizers_of(self.net, settings)
         self.schedule = Schedule(settings)
         self.best, self.score, self.history = None, {}, []
         path = run.path(name + ".pt")
@@ -270,14 +299,15 @@ class Stage:
     def save(self):
         save(self.run.path(self.name + ".pt"), {
             "net": self.net.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "step": self.schedule.step,
+            "optimizers": [o.state_dict() for o in self.optimizers], "step": self.schedule.step,
             "spent": self.schedule.spent, "progress": self.schedule.progress(),
             "best": self.best, "score": self.score, "history": self.history})
 
     def restore(self, state):
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.schedule.step, self.schedule.spent = state["step"], state["spent"]
         self.best, self.score, self.history = state["best"], state["score"], state["history"]
         say(f"{self.name}: resumed at step {self.schedule.step}")
@@ -290,14 +320,16 @@ class Stage:
 
     def step(self, net, sampler, loss_of):
         batch, generator = sampler.batch(self.schedule.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = self.schedule.rate()
         with self.run.autocast():
             loss = loss_of(net, batch, generator, self.s)
-        self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         with torch.no_grad():
             self.follow()
         self.schedule.step += 1
@@ -317,13 +349,13 @@ class Stage:
         say(f"{self.name}: {json.dumps(line)}")
 
     def train(self):
-        """Looks twelve times, and at the end; time for looking and saving does not count."""
+        """Looks so many times, and at the end; time for looking and saving does not count."""
         if self.schedule.progress() >= 1:
             return self
         sampler = Sampler(self.run, self.s)
         net = self.fast(self.net)
         loss_of = masked_loss if self.s["kind"] == "masked" else labels_loss
-        due, saved = self.schedule.progress() + 1 / 12, time.monotonic()
+        due, saved = self.schedule.progress() + 1 / self.run.looks, time.monotonic()
         self.net.train()
         for step in range(len(LENGTHS)) if self.run.compile else ():
             batch, generator = sampler.batch(step)  # compiles each shape, off the clock
@@ -338,7 +370,7 @@ class Stage:
                                           time.monotonic())
             if self.schedule.progress() >= min(due, 1):
                 self.look(loss)
-                due += 1 / 12
+                due += 1 / self.run.looks
                 self.net.train()
             if time.monotonic() > self.run.deadline:
                 self.save()
@@ -453,7 +485,7 @@ def ablate(run, seconds, only):
 
 
 def settings_of(options):
-    stages = copy.deepcopy(STAGES)
+    stages = copy.deepcopy(CPU_STAGES if options.preset == "cpu" else STAGES)
     if options.preset == "tiny":
         for stage in stages.values():
             stage.update(TINY)
@@ -475,13 +507,14 @@ def parse():
     parser.add_argument("--data", required=True, help="what data.py wrote")
     parser.add_argument("-o", "--output", required=True, help="folder; an old run is resumed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--preset", choices=["full", "tiny"], default="full")
+    parser.add_argument("--preset", choices=["full", "cpu", "tiny"], default="full")
     parser.add_argument("--time", type=float, default=1, help="times the seconds of each stage")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.KEY=JSON")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--save-every", type=float, default=60, help="seconds")
     parser.add_argument("--wall", type=float, default=math.inf, help="seconds of this process")
     parser.add_argument("--tune-reads", type=int, default=6000, help="of each length")
+    parser.add_argument("--looks", type=int, default=12, help="at the part tune, per stage")
     parser.add_argument("--ablate", type=float, metavar="SECONDS", help="for each variant")
     parser.add_argument("--only", action="append", help="of the variants; may be repeated")
     return parser.parse_args()
