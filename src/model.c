@@ -14,18 +14,13 @@
 static const struct {
     int (*vocabulary)(struct vn_model *m, struct vn_error *err);
     int (*bind)(struct vn_model *m, struct vn_error *err);
-    const char *name, *words;
+    const char *name;
 } families[] = {
-    [VN_ESM2] = {vn_model_esm2_vocabulary, vn_model_esm2_bind, "ESM-2", "esm2"},
-    [VN_DNABERT] = {vn_model_dnabert_vocabulary, vn_model_dnabert_bind, "DNABERT-S",
-                    "dnabert-s"}};
+    [VN_ESM2] = {vn_model_esm2_vocabulary, vn_model_esm2_bind, "ESM-2"},
+    [VN_DNABERT] = {vn_model_dnabert_vocabulary, vn_model_dnabert_bind, "DNABERT-S"}};
 
 const char *vn_family_name(enum vn_family family) {
     return families[family].name;
-}
-
-const char *vn_family_vocabulary(enum vn_family family) {
-    return families[family].words;
 }
 
 static int read_config(const json_t *o, struct vn_model_config *c, struct vn_error *err) {

@@ -15,6 +15,7 @@ enum vn_family { VN_ESM2, VN_DNABERT };
 
 struct vn_model_config {
     enum vn_family family;
+    const char *vocabulary; /* of the tokens: "esm2", "codon" or "dnabert-s"; static */
     int n_layers, d_model, n_heads, d_head, d_ffn, n_vocab;
     float norm_eps;
     bool token_dropout; /* scale embeddings by 1 - 0.15 * 0.8 at inference */
@@ -90,7 +91,6 @@ char *vn_model_find(const char *name, const char *file, struct vn_error *err) VN
  * set. */
 char *vn_model_name(const char *dir, struct vn_error *err) VN_NODISCARD;
 
-const char *vn_family_name(enum vn_family family);       /* "ESM-2" */
-const char *vn_family_vocabulary(enum vn_family family); /* in the provenance: "esm2" */
+const char *vn_family_name(enum vn_family family); /* "ESM-2" */
 
 #endif

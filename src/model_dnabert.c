@@ -38,6 +38,7 @@ int vn_model_dnabert_vocabulary(struct vn_model *m, struct vn_error *err) {
     struct vn_bpe *bpe = NULL;
     int rc = vn_buf_printf(&path, err, "%s/tokenizer.json", m->dir);
     const char *name = (const char *)path.data;
+    m->config.vocabulary = "dnabert-s";
     if (rc != VN_OK || access(name, F_OK) != 0)
         goto out;
     rc = vn_bpe_load(name, &bpe, m->config.tokenizer, err);

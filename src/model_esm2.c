@@ -49,32 +49,52 @@ int vn_model_esm2_config(const json_t *o, struct vn_model_config *c, struct vn_e
     return rc;
 }
 
-/* The token ids are built into the tokenizer: a vocabulary that is there must be ESM-2's.
- */
+/* Bytes that both begin with; all of `wanted` where that is what the text is. (As published
+ * it has no newline behind the last line.) */
+static size_t same_bytes(const struct vn_buf *text, const struct vn_buf *wanted) {
+    size_t same = 0;
+    while (same < text->len && same < wanted->len && text->data[same] == wanted->data[same])
+        same++;
+    return same == wanted->len - 1 && same == text->len ? wanted->len : same;
+}
+
+static bool is_it(const struct vn_buf *text, const struct vn_buf *wanted) {
+    return text->len <= wanted->len && same_bytes(text, wanted) == wanted->len;
+}
+
+static int use_codons(struct vn_model_config *c, struct vn_error *err) {
+    c->vocabulary = "codon";
+    return c->n_vocab >= VN_CODON_VOCAB
+               ? VN_OK
+               : vn_fail(err, VN_EDATA, "vocab_size %d, but the alphabet of codons has %d",
+                         c->n_vocab, VN_CODON_VOCAB);
+}
+
+/* Which of the two that are built into the tokenizers vocab.txt is; ESM-2's, if there is
+ * none. */
 int vn_model_esm2_vocabulary(struct vn_model *m, struct vn_error *err) {
-    struct vn_buf path = {0}, wanted = {0}, text = {0};
+    struct vn_buf path = {0}, residues = {0}, codons = {0}, text = {0};
     int rc = vn_buf_printf(&path, err, "%s/vocab.txt", m->dir);
     const char *name = (const char *)path.data;
+    m->config.vocabulary = "esm2";
     if (rc != VN_OK || access(name, F_OK) != 0)
         goto out;
-    rc = vn_tok_esm2_vocabulary(&wanted, err);
+    rc = vn_read_file(name, MAX_VOCABULARY, &text, err);
     if (rc == VN_OK)
-        rc = vn_read_file(name, MAX_VOCABULARY, &text, err);
-    if (rc == VN_OK && text.len == wanted.len - 1) /* as published: the last line's */
-        rc = vn_buf_puts(&text, "\n", err);        /* newline is not there */
-    if (rc == VN_OK && (text.len != wanted.len ||
-                        memcmp(text.data, wanted.data, wanted.len))) {
-        size_t same = 0;
-        while (same < text.len && same < wanted.len &&
-               text.data[same] == wanted.data[same])
-            same++;
+        rc = vn_tok_esm2_vocabulary(&residues, err);
+    if (rc == VN_OK)
+        rc = vn_tok_codon_vocabulary(&codons, err);
+    if (rc == VN_OK && is_it(&text, &codons))
+        rc = use_codons(&m->config, err);
+    else if (rc == VN_OK && !is_it(&text, &residues))
         rc = vn_fail(err, VN_EDATA,
-                     "'%s' is not the vocabulary of ESM-2: it differs at byte %zu", name,
-                     same);
-    }
+                     "'%s' is not the vocabulary of ESM-2, from which it differs at byte %zu, "
+                     "nor that of codons, byte %zu", name, same_bytes(&text, &residues),
+                     same_bytes(&text, &codons));
 out:
     vn_buf_release(&path);
-    vn_buf_release(&wanted);
+    vn_buf_release(&residues);
+    vn_buf_release(&codons);
     vn_buf_release(&text);
     return rc;
 }

@@ -67,7 +67,7 @@ void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d,
 }
 
 bool vn_pool_of_vocabulary(const char *vocabulary, enum vn_pooling *pool) {
-    if (!strcmp(vocabulary, "esm2"))
+    if (!strcmp(vocabulary, "esm2") || !strcmp(vocabulary, "codon"))
         *pool = VN_POOL_MEAN;
     else if (!strcmp(vocabulary, "dnabert-s"))
         *pool = VN_POOL_MEAN_ALL;

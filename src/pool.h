@@ -35,7 +35,8 @@ void vn_pool_rows(enum vn_pooling pool, const float *x, int64_t n, int64_t d, fl
 
 const char *vn_pool_name(enum vn_pooling pool); /* "mean-all" */
 /* The rule that a model's authors use, by the vocabulary that its tokens are of, as the
- * provenance names it ("esm2": over residues, "dnabert-s": over all); false: not known. */
+ * provenance names it ("esm2", "codon": without specials,
+ * "dnabert-s": over all); false: not known. */
 bool vn_pool_of_vocabulary(const char *vocabulary, enum vn_pooling *pool);
 /* The rule of that name, "none" included; false: there is none. */
 bool vn_pool_of(const char *word, enum vn_pooling *pool);

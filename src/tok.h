@@ -33,6 +33,32 @@ const char *vn_tok_esm2_text(int id);
 /* Replaces what is in `out` by vocab.txt: the texts of all ids, a line each. */
 int vn_tok_esm2_vocabulary(struct vn_buf *out, struct vn_error *err) VN_NODISCARD;
 
+/* ---- codons ---------------------------------------------------------------------- */
+
+/* Ids of the alphabet of codons: AAA AAC AAG AAT ACA ... TTT from VN_CODON_FIRST on, where
+ * ESM-2's has residues. */
+enum {
+    VN_CODON_CLS = 0,
+    VN_CODON_PAD = 1,
+    VN_CODON_EOS = 2,
+    VN_CODON_UNK = 3,
+    VN_CODON_FIRST = 4,
+    VN_CODON_MASK = 68,
+    VN_CODON_VOCAB = 69
+};
+
+/* Appends <cls> codons <eos> as uint16 to out, and returns the number of tokens; of the
+ * codons, three letters each from the first on, only the first max_codons. One or two letters
+ * that are left make none. U counts as T, lower case as upper case; a codon with any other
+ * letter, '*', '-' or '.' is one <unk>, counted in *n_unknown. A sequence without a codon
+ * appends nothing and returns 0. VN_EDATA, with the offset of the byte, for what is none of
+ * those, among the letters that were asked for. */
+int64_t vn_tok_codon(const char *seq, size_t n, size_t max_codons, struct vn_buf *out,
+                     int64_t *n_unknown, struct vn_error *err) VN_NODISCARD;
+
+/* Replaces what is in `out` by vocab.txt: the texts of all ids, a line each. */
+int vn_tok_codon_vocabulary(struct vn_buf *out, struct vn_error *err) VN_NODISCARD;
+
 /* ---- byte pair encoding ---------------------------------------------------------- */
 /* What Hugging Face's tokenizers do with a BPE model, pieces of ASCII letters and the
  * pre-tokenizer Whitespace: while any two neighbours are in the list of merges, the pair that

@@ -145,7 +145,7 @@ static int open_fleet(struct embed *e, struct vn_error *err) {
     if (e->eo.layer < 0)
         e->eo.layer = e->model->config.n_layers;
     if (!strcmp(e->opts->pool, "auto"))
-        vn_pool_of_vocabulary(vn_family_vocabulary(e->model->config.family), &e->eo.pool);
+        vn_pool_of_vocabulary(e->model->config.vocabulary, &e->eo.pool);
     rc = limit_tokens(e, err);
     if (rc == VN_OK)
         rc = open_devices(e, err);
@@ -161,7 +161,7 @@ static int open_fleet(struct embed *e, struct vn_error *err) {
  * its digest. */
 static int check_vocabulary(const struct embed *e, struct vn_error *err) {
     const struct vn_schema *in = vn_reader_schema(e->reader);
-    const char *mine = vn_family_vocabulary(e->model->config.family);
+    const char *mine = e->model->config.vocabulary;
     const char *tokenizer = e->model->config.tokenizer;
     char vocabulary[64] = "", digest[65] = "";
     vn_schema_provenance(in, "vocabulary", vocabulary, sizeof vocabulary);

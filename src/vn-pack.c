@@ -31,12 +31,18 @@ static const char notes[] =
     "overlap by a quarter); too long (--long refuse: no tokens). A record longer than\n"
     "--max-tokens is kept whole, in a batch of its own. The letter J, and '*', are not\n"
     "in ESM-2's vocabulary: they become <unk>, and are counted. DNABERT-S's has A, C, G and\n"
-    "T alone: every other letter, lower case too, becomes one [UNK]. Of a records stream one\n"
+    "T alone: every other letter, lower case too, becomes one [UNK]. The alphabet of codons\n"
+    "has the 64 of A, C, G and T or U: others become <unk>, one or two letters at the end\n"
+    "none; limits of length are in codons then. Of a records stream one\n"
     "column becomes tokens, the sequences of the other kind stay behind, everything else\n"
     "is carried along; a row whose status is a reason has no tokens and keeps it.";
 
 enum long_mode { KEEP, WINDOW, TRUNCATE, REFUSE };
 static const char *const long_modes[] = {"keep", "window", "truncate", "refuse", NULL};
+/* What a token stands for, by the name of its vocabulary; no model: the first two alone. */
+enum words { RESIDUES, CODONS, PIECES };
+static const char *const vocabularies[] = {"esm2", "codon", NULL};
+static const char *const units[] = {"residues", "codons", "nucleotides"};
 
 struct pack {
     struct vn_tool tool;
@@ -48,8 +54,9 @@ struct pack {
     /* the work */
     char *model_name;
     const char *vocabulary; /* what the provenance calls it */
-    struct vn_bpe *bpe;     /* of a model of nucleotides; NULL: ESM-2's residues */
-    char tokenizer[65];     /* digest of bpe */
+    enum words words;
+    struct vn_bpe *bpe;  /* of PIECES */
+    char tokenizer[65];  /* digest of bpe */
     struct vn_packrows *out; /* NULL before the first input is open */
     struct vn_packer *packer;
     struct vn_writer *writer;
@@ -66,14 +73,13 @@ struct pack {
 static void check_options(struct pack *p, const char *max_tokens, const char *window,
                           const char *max_length, const char *long_mode,
                           const char *max_latency) {
-    static const char *const vocabs[] = {"esm2", NULL};
     const struct vn_tool *t = &p->tool;
     if (!p->model == !p->vocab)
         vn_tool_usage(t, p->model
                              ? "-m and --vocab exclude each other"
                              : "name the model with -m, or its vocabulary with --vocab");
     if (p->vocab)
-        (void)vn_tool_choice(t, "vocab", p->vocab, vocabs);
+        p->words = (enum words)vn_tool_choice(t, "vocab", p->vocab, vocabularies);
     p->max_tokens = vn_tool_int(t, "max-tokens", max_tokens, 1, 1 << 27);
     p->window = vn_tool_int(t, "window", window, 1, MAX_WINDOW);
     if (max_latency)
@@ -97,17 +103,18 @@ static int load_tokenizer(struct pack *p, struct vn_error *err) {
 }
 
 static int check_model(struct pack *p, struct vn_error *err) {
-    struct vn_model_config config = {.family = VN_ESM2};
+    struct vn_model_config config = {.vocabulary = vocabularies[p->words]};
     int rc = vn_tool_refuse_terminal(&p->tool, false, true, err);
     if (rc == VN_OK && p->model)
         rc = vn_model_describe(p->model, &config, &p->model_name, err);
-    if (rc == VN_OK && config.family == VN_DNABERT && p->long_mode == WINDOW)
+    p->vocabulary = config.vocabulary;
+    p->words = !strcmp(p->vocabulary, "codon") ? CODONS
+               : config.family == VN_DNABERT   ? PIECES
+                                               : RESIDUES;
+    if (rc == VN_OK && p->words != RESIDUES && p->long_mode == WINDOW)
         rc = vn_fail(err, VN_EUSAGE, "--long window is for proteins: cut nucleotides into "
                      "chunks with vn-orf");
-    if (rc == VN_OK && config.family == VN_DNABERT)
-        rc = load_tokenizer(p, err);
-    p->vocabulary = vn_family_vocabulary(config.family);
-    return rc;
+    return rc == VN_OK && p->words == PIECES ? load_tokenizer(p, err) : rc;
 }
 
 /* ---- the schema ------------------------------------------------------------------ */
@@ -144,7 +151,9 @@ static int64_t window_tokens(int64_t batch) {
 
 /* Begins the output when the first input is open; `in` is its schema, NULL for FASTA. */
 static int start(struct pack *p, const struct vn_schema *in, struct vn_error *err) {
-    const char *column = p->column ? p->column : p->bpe ? "nucleotide" : "protein";
+    const char *column = p->column             ? p->column
+                         : p->words == RESIDUES ? "protein"
+                                                : "nucleotide";
     int rc = vn_packrows_new(in, in ? column : NULL, &p->out, err);
     if (rc == VN_OK)
         rc = add_program(p, vn_packrows_schema(p->out), err);
@@ -192,16 +201,20 @@ static int send_all(void *arg, struct vn_error *err) {
     return send_full(arg, true, err);
 }
 
-/* Residues or nucleotides of a sequence. */
+/* Residues, codons or nucleotides of a sequence. */
 static int64_t letters(const struct pack *p, const struct vn_record *r) {
-    return p->bpe ? (int64_t)r->seq_len : vn_tok_esm2_length(r->seq, r->seq_len);
+    return p->words == RESIDUES ? vn_tok_esm2_length(r->seq, r->seq_len)
+           : p->words == CODONS ? (int64_t)r->seq_len / 3
+                                : (int64_t)r->seq_len;
 }
 
-/* The tokens of its first `most` letters. */
+/* The tokens of the first `most` of them. */
 static int64_t tokenize(struct pack *p, const struct vn_record *r, size_t most,
                         struct vn_error *err) {
-    if (!p->bpe)
+    if (p->words == RESIDUES)
         return vn_tok_esm2(r->seq, r->seq_len, most, &p->tokens, &p->unknown, err);
+    if (p->words == CODONS)
+        return vn_tok_codon(r->seq, r->seq_len, most, &p->tokens, &p->unknown, err);
     return vn_bpe_tokens(p->bpe, r->seq, r->seq_len < most ? r->seq_len : most, &p->tokens,
                          &p->unknown, err);
 }
@@ -364,11 +377,12 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
     uint64_t sent, budget;
     double seconds = vn_tool_seconds(t);
     if (p->unknown)
-        vn_tool_warn(t, "letters that have no token, sent as %s: %" PRId64,
-                     p->bpe ? "[UNK]" : "<unk>", p->unknown);
+        vn_tool_warn(t, "%s that have no token, sent as %s: %" PRId64,
+                     p->words == CODONS ? "codons" : "letters",
+                     p->words == PIECES ? "[UNK]" : "<unk>", p->unknown);
     if (p->n_status[VN_PACK_TRUNCATED])
-        vn_tool_warn(t, "records cut to %" PRId64 " residues: %" PRId64, p->max_length,
-                     p->n_status[VN_PACK_TRUNCATED]);
+        vn_tool_warn(t, "records cut to %" PRId64 " %s: %" PRId64, p->max_length,
+                     units[p->words], p->n_status[VN_PACK_TRUNCATED]);
     if (p->n_status[VN_PACK_WINDOWED])
         vn_tool_warn(t, "records in windows of %" PRId64 " residues: %" PRId64, p->max_length,
                      p->n_status[VN_PACK_WINDOWED]);
@@ -382,15 +396,16 @@ static void summarize(const struct pack *p, const struct vn_totals *totals) {
                  p->n_status[VN_PACK_AS_IT_CAME]);
     vn_tool_note(
         t,
-        "%" PRIu64 " records, %" PRId64 " residues, %" PRIu64 " tokens, %" PRIu64
-        " batches filled to %.2f %%; %" PRId64 " unknown letters, %" PRId64
-        " windowed, %" PRId64 " truncated, %" PRId64 " too long, %" PRId64
-        " empty%s; %.2f s, %.0f MB/s, peak %.0f MiB",
-        totals->records, p->residues, totals->tokens, totals->batches,
+        "%" PRIu64 " records, %" PRId64 " %s, %" PRIu64 " tokens, %" PRIu64
+        " batches filled to %.2f %%; %" PRId64 " unknown %s, %" PRId64 " windowed, %" PRId64
+        " truncated, %" PRId64 " too long, %" PRId64 " empty%s; %.2f s, %.0f MB/s, "
+        "peak %.0f MiB",
+        totals->records, p->residues, units[p->words], totals->tokens, totals->batches,
         budget ? 100.0 * (double)sent / (double)budget : 100.0, p->unknown,
-        p->n_status[VN_PACK_WINDOWED], p->n_status[VN_PACK_TRUNCATED],
-        p->n_status[VN_PACK_TOO_LONG], p->n_status[VN_PACK_EMPTY], others, seconds,
-        (double)p->text_bytes / 1e6 / seconds, vn_tool_peak_mib());
+        p->words == CODONS ? "codons" : "letters", p->n_status[VN_PACK_WINDOWED],
+        p->n_status[VN_PACK_TRUNCATED], p->n_status[VN_PACK_TOO_LONG],
+        p->n_status[VN_PACK_EMPTY], others, seconds, (double)p->text_bytes / 1e6 / seconds,
+        vn_tool_peak_mib());
 }
 
 static void release(struct pack *p) {
@@ -408,7 +423,7 @@ static void release(struct pack *p) {
 int main(int argc, char **argv) {
     struct pack p = {
         .tool = {.name = "vn-pack",
-                 .usage = "-m MODEL | --vocab esm2 [OPTION...] [FILE...]",
+                 .usage = "-m MODEL | --vocab esm2|codon [OPTION...] [FILE...]",
                  .summary = "Turn sequences into packed batches of tokens.",
                  .notes = notes,
                  .max_files = -1,
@@ -420,8 +435,8 @@ int main(int argc, char **argv) {
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &p.model, 0,
          "make tokens for this model: a directory, or the name of one", "MODEL"},
-        {"vocab", 0, POPT_ARG_STRING, &p.vocab, 0, "make tokens of this vocabulary: esm2",
-         "NAME"},
+        {"vocab", 0, POPT_ARG_STRING, &p.vocab, 0,
+         "make tokens of this vocabulary: esm2, codon", "NAME"},
         {"column", 0, POPT_ARG_STRING, &p.column, 0,
          "of a records stream: the sequences to take (default: what the model reads, "
          "protein or nucleotide)",
@@ -434,7 +449,7 @@ int main(int argc, char **argv) {
          "milliseconds that a record may wait for others, at most (default: no limit)",
          "MS"},
         {"max-length", 0, POPT_ARG_STRING, &max_length, 0,
-         "residues beyond which a record is long; 0: none is", "N"},
+         "residues, codons or nucleotides beyond which a record is long; 0: none is", "N"},
         {"long", 0, POPT_ARG_STRING, &mode, 0,
          "what to do with long records: keep, window, truncate or refuse", "HOW"},
         POPT_TABLEEND};

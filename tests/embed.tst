@@ -106,6 +106,7 @@ two files | 2 | . $T/embed.sh; some >t; vn-embed -m m t t
 not a stream | 65 | . $T/embed.sh; echo '>a' | vn-embed -m m
 another kind | 76 | . $T/embed.sh; some | vn-embed -m m | vn-embed -m m
 another vocabulary | 76 | . $T/embed.sh; some --vocabulary dnabert-s | vn-embed -m m
+codons for a model of residues | 76 | . $T/embed.sh; printf '>a\nATGGCC\n' | vn-pack --vocab codon | vn-embed -m m 2>err; rc=$?; grep -q "the stream's vocabulary is 'codon', the model's is 'esm2'" err && exit $rc
 no vocabulary | 76 | . $T/embed.sh; some --vocabulary none | vn-embed -m m
 tokens of another type | 76 | . $T/embed.sh; some --wide | vn-embed -m m
 an embedding is there already | 76 | . $T/embed.sh; some --taken | vn-embed -m m

@@ -76,6 +76,7 @@ import many dropped | 0 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py fai
 import vocabulary | 0 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py fair-esm m x.pt && vn-model import -q x.pt -o 1 && echo >>m/vocab.txt && cmp m/vocab.txt 1/vocab.txt
 vocabulary with a last newline | 0 | . $T/model.lib; mkmodel m && echo >>m/vocab.txt && vn-model verify m
 vocabulary other | 65 | . $T/model.lib; mkmodel m && sed -i 's/^L$/J/' m/vocab.txt && says 65 'it differs at byte 24' vn-model verify m; vn-model verify m
+vocabulary of codons | 65 | . $T/model.lib; mkmodel m && { printf '%s\n' '<cls>' '<pad>' '<eos>' '<unk>'; printf '%s\n' {A,C,G,T}{A,C,G,T}{A,C,G,T}; echo '<mask>'; } >m/vocab.txt && says 65 'vocab_size 33, but the alphabet of codons has 69' vn-model verify m; vn-model verify m
 vocabulary cut | 65 | . $T/model.lib; mkmodel m && truncate -s -1 m/vocab.txt && says 65 'it differs at byte 92' vn-model verify m; vn-model verify m
 vocabulary too long | 65 | . $T/model.lib; mkmodel m && echo x >>m/vocab.txt && vn-model verify m
 config too large | 65 | . $T/model.lib; mkmodel m && head -c 17000000 /dev/zero | tr '\0' ' ' >>m/config.json && says 65 'larger than 16777216 bytes' vn-model verify m; vn-model verify m

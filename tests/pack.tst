@@ -12,6 +12,10 @@ stdout-is-a-terminal | 2 | type script >/dev/null || { echo 'skip: no script(1)'
 
 # ---- input
 rows | 0 | printf '>a one\nMKT\n>b\n\n>c\nAJ*<mask>k\nW\n' | vn-pack --vocab esm2 -q | $B/tests/tokens
+codons | 0 | printf '>a\nATGGCcN\n>b\nAC\n>c\nATNUUU\n' >x.fa; vn-pack -v --vocab codon x.fa 2>err | vn-view --to tsv --columns record,id,status,tokens >got; printf '0\ta\tok\t0,18,41,2\n1\tb\tempty\t\n2\tc\tok\t0,3,67,2\n' | cmp - <(tail -n +2 got | sort -n) && grep -q 'codons that have no token, sent as <unk>: 1' err && grep -q '3 records, 4 codons, 8 tokens' err
+codons: where it is none | 65 | printf '>a\nATG\n>b\nATG<mask>\n' | vn-pack --vocab codon 2>err; rc=$?; grep -q "byte 0x3c at offset 3 is no nucleotide" err && exit $rc
+codons: cut | 0 | printf '>a\nATGGCCNNN\n' | vn-pack --vocab codon --max-length 2 --long truncate 2>err | vn-view --to tsv --columns status,tokens | tail -n 1 | grep -x 'truncated	0,18,41,2' && grep -q 'records cut to 2 codons: 1' err
+codons: the nucleotides of a records stream | 0 | printf '>a\nATGGCCAA\n' | vn-orf --chunk 0 | vn-pack --vocab codon | vn-view --to tsv --columns id,tokens | grep -x 'a_chunk_1F1	0,18,41,2'
 fastq | 0 | printf '@a one\nMKT\n+\nIII\n@b\n\n+\n\n' | vn-pack --vocab esm2 | $B/tests/tokens
 silent-success | 0 | printf '>a\nMKT\n>b\n' | vn-pack --vocab esm2 2>err >/dev/null && ! [ -s err ]
 empty-input | 0 | : >e.fa; vn-pack --vocab esm2 e.fa 2>err >out && ! [ -s err ] && $B/tests/tokens out >rows && ! [ -s rows ] && vn-pack -v --vocab esm2 e.fa 2>&1 >/dev/null | grep "'e.fa' has no records" >/dev/null

@@ -5,7 +5,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from reads import STOP, codon_table
+from reads import AMINO, FIRST, STOP, token_table
 
 K = 5
 
@@ -36,7 +36,9 @@ def kmers(codes):
 def longest_orf(codes):
     """[n, L] bases -> [n, 21]: length of the longest stretch without a stop in six frames, as
     a share of the read, and its amino acids' shares."""
-    table = codon_table().numpy()
+    table = token_table().numpy()
+    letters = sorted(set(AMINO) - {"*"})
+    amino = np.array([0] * FIRST + [1 + letters.index(a) if a != "*" else 0 for a in AMINO])
     both = np.stack([codes, 3 - codes[:, ::-1]], 1).astype(np.int64)
     token = table[both[..., :-2] * 16 + both[..., 1:-1] * 4 + both[..., 2:]]
     n, best = len(codes), np.zeros(len(codes), int)
@@ -56,7 +58,7 @@ def longest_orf(codes):
     for i in range(codes.shape[1] // 3):
         at = np.minimum(start + 3 * i, token.shape[2] - 1)
         inside = i < best
-        np.add.at(out, (np.nonzero(inside)[0], mine[np.arange(n), at][inside] - 4 + 1), 1)
+        np.add.at(out, (np.nonzero(inside)[0], amino[mine[np.arange(n), at][inside]]), 1)
     out[:, 1:] /= np.maximum(best, 1)[:, None]
     return out
 

@@ -65,23 +65,45 @@ def test_windows(pack):
         assert loaded.klass[record[i]] == klass[i]
 
 
+def orf_frames(vn, to, seqs):
+    """{(read, frame): what vn-orf prints}."""
+    rows = vn("vn-orf", "--chunk", 0, "--to", to, input="".join(
+        f">s{i}\n{s}\n" for i, s in enumerate(seqs)).encode()).stdout.decode().split("\n")
+    found = {}
+    for name, text in zip(rows[:-1:2], rows[1::2]):
+        number, frame = name[2:].split("_chunk_1")
+        found[int(number), "F1 F2 F3 R1 R2 R3".split().index(frame)] = text
+    return found
+
+
 @pytest.mark.parametrize("length", [3, 4, 5, 52, 149, 150, 151, 500])
 def test_frames(vn, length):
-    """Every open frame, in the same order, with the same letters."""
+    """Every open frame, in the same order, with the same codons, and what they stand for."""
     r = random.Random(length)
     seqs = [sequence(r, length, (4, 5, 5, 1 + i % 4)) for i in range(2000)]
-    rows = vn("vn-orf", "--chunk", 0, "--to", "protein", input="".join(
-        f">s{i}\n{s}\n" for i, s in enumerate(seqs)).encode()).stdout.decode().split("\n")
-    want = {}
-    for name, protein in zip(rows[:-1:2], rows[1::2]):
-        number, frame = name[2:].split("_chunk_1")
-        want[int(number), "F1 F2 F3 R1 R2 R3".split().index(frame)] = protein
     codes = torch.tensor([["ACGT".index(c) for c in s] for s in seqs], dtype=torch.uint8)
-    tokens, is_open = reads.frames(codes, reads.codon_table())
-    got = {(i, f): "".join(reads.LETTERS[t - 4] for t in tokens[i, f].tolist() if t != reads.PAD)
-           for i, f in is_open.nonzero().tolist()}
-    assert got == want
-    assert len(want) > 250
+    tokens, is_open = reads.frames(codes, reads.token_table())
+    found = {(i, f): [t - reads.FIRST for t in tokens[i, f].tolist() if t != reads.PAD]
+             for i, f in is_open.nonzero().tolist()}
+    assert len(found) > 250
+    codons = model.VOCABULARY[reads.FIRST:reads.MASK]
+    assert {k: "".join(reads.AMINO[t] for t in v) for k, v in found.items()} == orf_frames(
+        vn, "protein", seqs)
+    # vn-orf's slice may have one or two bases more, which are no codon
+    assert {k: "".join(codons[t] for t in v) for k, v in found.items()} == {
+        k: s[:len(s) // 3 * 3] for k, s in orf_frames(vn, "nucleotide", seqs).items()}
+
+
+def test_substitutes():
+    """Chances of a relative's codon: none for itself and for stops, most for synonyms."""
+    table = reads.substitutes()
+    chance = table.diff(dim=1, prepend=torch.zeros(64, 1))
+    codons = model.VOCABULARY[reads.FIRST:reads.MASK]
+    stops = [i for i, a in enumerate(reads.AMINO) if a == "*"]
+    assert torch.allclose(table[[i for i in range(64) if i not in stops], -1], torch.ones(61))
+    assert chance.diagonal().abs().max() < 1e-6 and chance[:, stops].abs().max() < 1e-6
+    assert codons[chance[codons.index("AAA")].argmax()] == "AAG"
+    assert codons[chance[codons.index("TTC")].argmax()] == "TTT"
 
 
 def test_split():
@@ -128,7 +150,7 @@ def test_metrics():
 
 def options(pack, folder):
     return argparse.Namespace(data=pack[0], output=str(folder), device="cpu", compile=False,
-                              save_every=1e9, tune_reads=60, wall=1e9)
+                              save_every=1e9, tune_reads=60, looks=12, wall=1e9)
 
 
 def stages(steps):
