@@ -184,6 +184,7 @@ name_models() {
             exit "${PIPESTATUS[0]}") || exit
         case $text in
         *'"vocabulary":"esm2"'*) column[k]=protein make[k]+=" --attention $attention" ;;
+        *'"vocabulary":"codon"'*) column[k]=nucleotide make[k]+=" --attention $attention" ;;
         *) column[k]=nucleotide ;;
         esac
     done
