@@ -157,7 +157,7 @@ static int see(struct seen *s, uint64_t record, struct vn_error *err) {
     }
 }
 
-/* The columns that DESIGN gives every stream of a kind. */
+/* The columns that vn-stream(5) gives every stream of a kind. */
 static int check_columns(const struct vn_schema *s, struct vn_error *err) {
     static const enum vn_type utf8[] = {VN_UTF8}, number[] = {VN_UINT64};
     static const enum vn_type tokens[] = {VN_LIST, VN_UINT16};

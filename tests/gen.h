@@ -34,12 +34,10 @@ static inline void gen_chain(struct vn_schema *s, const char *name, enum vn_type
     struct vn_error err;
     enum vn_type chain[3] = {a, b, c};
     int32_t sizes[3] = {size_a, size_b, 0};
-    if (depth == 1 && a == VN_FIXED_BINARY)
-        sizes[0] = size_a;
     gen_must(vn_schema_add(s, name, chain, sizes, depth, nullable, &err), &err);
 }
 
-/* The columns of DESIGN's table for each kind; VN_KIND_OTHER: one column of every type. */
+/* The columns of vn-stream(5) for each kind; VN_KIND_OTHER: one column of every type. */
 static inline void gen_schema(struct vn_schema *s, enum vn_kind kind) {
     struct vn_error err;
     char name[16];
