@@ -80,7 +80,7 @@ int vn_model_describe(const char *name, struct vn_model_config *config, char **m
 
 /* The directory that a name stands for, malloc'ed, or NULL with err set: VN_ENOINPUT names
  * the places searched. `file` is what must be in it ("config.json"). A directory of that
- * path comes first; a name that begins with no "/", "./" or "../" is looked up in the
+ * path comes first; a name that begins with neither "/" nor "." is looked up in the
  * directories of $VN_MODELS (separated by ':'), then beside the running program: in
  * ../share/vn/models from its directory, where make install puts what ships, and in
  * ../examples/models, where a clone has it. "esm2_t6_8M" also finds the published name

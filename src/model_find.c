@@ -36,7 +36,7 @@ static void find_places(struct places *p) {
 
 /* Is this a name that may be looked up, and not only a path? */
 static bool is_name(const char *name) {
-    return *name && *name != '/' && strncmp(name, "./", 2) && strncmp(name, "../", 3);
+    return *name && *name != '/' && *name != '.';
 }
 
 /* "dir/name<suffix>", malloc'ed, if `file` is in it, else NULL. */

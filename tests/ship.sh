@@ -81,7 +81,7 @@ say $? "an unknown name: the error lists where it was looked for"
 unset VN_MODELS
 lost "'nowhere'" "$top/local/share/vn/models" '$VN_MODELS is not set' nowhere
 say $? "the same without \$VN_MODELS"
-lost "'./vn-virus': no directory with a config.json" ./vn-virus && lost "'../x'" ../x && lost "'/x'" /x && lost "''" ""
+lost "'./vn-virus': no directory with a config.json" ./vn-virus && lost "'.'" . && lost "'../x'" ../x && lost "'/x'" /x && lost "''" ""
 say $? "what can only be a path is not looked up"
 
 # ---- vn-classify without -m ---------------------------------------------------------------
