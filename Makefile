@@ -7,6 +7,7 @@
 #
 #   make deps         install the Debian/Ubuntu packages that are missing (apt-get, sudo)
 #   make check-built  the tests, without looking for packages
+#   make check-emu    the CUDA backend emulated on this processor, with more shapes than check
 #   make check-san    the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make check-oracle compare with fair-esm, PyArrow, polars: makes a Python environment
 #                     of about 6 GB in build/oracle-venv, once
@@ -187,6 +188,53 @@ $(B)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -std=c11 -O1 -g -fPIC -shared $< -ldl -o $@
 
+# ---- the CUDA backend on a processor: tests/emu/emu.h ------------------------------------
+
+# Kernels run under the address sanitizer whatever SAN says: it is their memcheck.
+EMU      := $(B)/emu
+EMU_SAN  := $(if $(SAN),$(SAN),address$(comma)alignment)
+CXX_emu  := $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),$(CXX))
+EMU_CXX   = $(CXX_emu) -std=c++17 -g -pthread -D_GNU_SOURCE -Itests/emu -Isrc -MMD -MP \
+            -Wall -Wextra -Wno-unknown-pragmas -Wno-unused-function -Wno-psabi $(if $(filter 1,$(WERROR)),-Werror)
+EMU_CU   := $(patsubst cuda/%.cu,$(EMU)/%.o,$(wildcard cuda/*.cu))
+EMU_HEAD := $(patsubst cuda/%,$(EMU)/cuda/%,$(filter-out %/ptx.cuh %/hopper.cuh,$(wildcard cuda/*.h cuda/*.cuh)))
+EMU_RUN  := $(patsubst tests/emu/%.cc,$(EMU)/run/%.o,$(filter-out %/cublasLt.cc,$(wildcard tests/emu/*.cc)))
+EMU_BIN  := $(EMU)/t_ops $(EMU)/t_cuda $(EMU)/vn-embed
+EMU_LINK  = $(CXX_emu) $(filter-out -Wl$(comma)--as-needed,$(LDFLAGS)) -fsanitize=$(EMU_SAN) -rdynamic \
+            -Wl,-rpath,'$$ORIGIN',--disable-new-dtags
+
+$(EMU)/cuda/%: cuda/% tests/emu/launch.py
+	@mkdir -p $(@D)
+	$(Q)python3 tests/emu/launch.py $< >$@.tmp && mv $@.tmp $@
+$(EMU)/test/%: tests/emu/% tests/emu/launch.py
+	@mkdir -p $(@D)
+	$(Q)python3 tests/emu/launch.py $< >$@.tmp && mv $@.tmp $@
+$(EMU)/%.o: $(EMU)/cuda/%.cu $(EMU_HEAD) $(B)/flags
+	$(call say,CXX)
+	$(Q)$(EMU_CXX) -O1 -fsanitize=$(EMU_SAN) -fno-sanitize-recover=all -x c++ -c $< -o $@
+$(EMU)/t_emu.o: $(EMU)/test/t_emu.cu $(B)/flags
+	$(call say,CXX)
+	$(Q)$(EMU_CXX) -Itests -O1 -fsanitize=$(EMU_SAN) -fno-sanitize-recover=all -x c++ -c $< -o $@
+$(EMU)/run/%.o: tests/emu/%.cc $(B)/flags
+	$(call say,CXX)
+	@mkdir -p $(@D)
+	$(Q)$(EMU_CXX) -O3 -ffp-contract=off -fPIC $(if $(findstring address,$(EMU_SAN)),-DEMU_ASAN) -c $< -o $@
+$(EMU)/backend.o: src/backend.c $(B)/flags
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -UVN_HAVE_CUDA -DVN_HAVE_CUDA=1 $(CFLAGS) -MMD -MP -c $< -o $@
+$(EMU)/libcublasLt.so.0: $(EMU)/run/cublasLt.o $(EMU)/run/product.o
+	$(call say,LD)
+	$(Q)$(CXX_emu) -shared $^ -o $@
+$(EMU)/t_ops $(EMU)/t_cuda: $(EMU)/%: $(B)/tests/%.o
+$(EMU)/vn-embed: $(B)/vn-embed.o
+$(EMU_BIN): $(EMU_CU) $(EMU_RUN) $(EMU)/backend.o $(EMU)/libcublasLt.so.0 $(B)/libvn.a
+	$(call say,LD)
+	$(Q)$(EMU_LINK) $(filter %.o,$^) $(B)/libvn.a $(filter-out $(CUDA_LINK),$(LDLIBS)) -ldl -o $@
+$(EMU)/t_emu: $(EMU)/t_emu.o $(EMU_RUN)
+	$(call say,LD)
+	$(Q)$(EMU_LINK) $^ -o $@
+
 # the ceiling that bench-gpu compares with
 GEMM := $(if $(filter 1,$(CUDA)),$(B)/tests/gemm)
 $(B)/tests/gemm: tests/gemm.cu $(B)/cuda/flags
@@ -195,7 +243,7 @@ $(B)/tests/gemm: tests/gemm.cu $(B)/cuda/flags
 	$(Q)$(NVCC) $(NVCCFLAGS) $< -o $@ -ldl
 
 .PHONY: tests check
-tests: all $(TESTS) $(TOOLS) $(GEMM) $(if $(wildcard tests/fault.c),$(B)/tests/fault.so)
+tests: all $(TESTS) $(TOOLS) $(EMU_BIN) $(EMU)/t_emu $(GEMM) $(if $(wildcard tests/fault.c),$(B)/tests/fault.so)
 
 check: deps
 	@$(MAKE) $(jobs) --no-print-directory check-built
@@ -214,6 +262,11 @@ deps:
 check-san: deps
 	@rc=0; $(MAKE) $(jobs) --no-print-directory SAN=address,undefined check-built || rc=$$?; \
 	$(MAKE) $(jobs) --no-print-directory -s SAN= all && exit $$rc
+
+.PHONY: check-emu
+check-emu: deps
+	@$(MAKE) $(jobs) --no-print-directory tests
+	@B=$(B) EMU_ALL=1 PATIENCE=7200 tests/run.sh -v emu.sh
 
 # with what proves on stand-ins that it can fail; 3B in fp32 takes its time on a CPU
 .PHONY: check-real
@@ -284,5 +337,5 @@ clean:
 print-config:
 	@echo "configuration $(CONF): CC=$(CC) CUDA=$(CUDA) ONEDNN=$(ONEDNN) HTSLIB=$(HTSLIB) SAN=$(SAN)"
 
--include $(wildcard $(B)/*.d $(B)/cuda/*.d $(B)/tests/*.d)
+-include $(wildcard $(B)/*.d $(B)/cuda/*.d $(B)/tests/*.d $(EMU)/*.d $(EMU)/run/*.d)
 .SECONDARY:

@@ -27,7 +27,8 @@ __global__ void __launch_bounds__(TILE *TILE)
     if (t >= n_tok || o0 + tx >= n_out)
         return;
     Y *to = y + t * n_out + o0 + tx;
-    sum += bias[o0 + tx];
+    /* of y's type, as elsewhere */
+    sum += to_f32(from_f32<Y>(bias[o0 + tx]));
     if (epilogue == VN_EPI_GELU)
         sum = gelu_exact(sum);
     if (epilogue == VN_EPI_RESIDUAL)

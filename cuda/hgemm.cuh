@@ -16,6 +16,7 @@
 
 #include "backend.h"
 #include "hopper.cuh"
+#include "util.cuh"
 
 enum { BM = 128, BK = 64, HGEMM_THREADS = 384 };
 
@@ -219,6 +220,14 @@ static __device__ __forceinline__ void store_block(const H &h, int at, const out
 }
 
 // ---- products -------------------------------------------------------------------------
+
+// Describes a tile in shared memory, rows of 64 16-bit values along the inner dimension,
+// swizzled in units of 8 rows of 128 bytes as the TMA leaves it. Adding 2 advances by 16
+// values of the inner dimension.
+static __device__ __forceinline__ uint64_t wgmma_operand(const void *tile) {
+    return (uint64_t)(smem_address(tile) >> 4 & 0x3fff) | (uint64_t)1 << 16 |
+           (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+}
 
 // Stage s times 64 rows of x, added to c; `first` starts anew.
 template <class S, class T, int BN>

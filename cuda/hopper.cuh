@@ -2,15 +2,14 @@
 // shared memory that count bytes, tiles copied by the tensor memory accelerator (TMA),
 // clusters, products of a warpgroup (wgmma).
 //
-// Only code compiled for sm_90a may call these (VN_HOPPER).
+// Only code compiled for sm_90a may call these (VN_HOPPER). As in ptx.cuh, nothing but
+// instructions.
 #ifndef VN_HOPPER_CUH
 #define VN_HOPPER_CUH
 
 #include <cuda.h>
 
-#include <type_traits>
-
-#include "util.cuh"
+#include "ptx.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define VN_HOPPER 1
@@ -178,13 +177,6 @@ static __device__ __forceinline__ void stmatrix4(void *p, uint32_t a, uint32_t b
 
 // ---- products of a warpgroup ----------------------------------------------------------
 
-// Describes a tile in shared memory, rows of 64 16-bit values along the inner dimension,
-// swizzled in units of 8 rows of 128 bytes as the TMA leaves it. Adding 2 advances by 16
-// values of the inner dimension.
-static __device__ __forceinline__ uint64_t wgmma_operand(const void *tile) {
-    return (uint64_t)(smem_address(tile) >> 4 & 0x3fff) | (uint64_t)1 << 16 |
-           (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
-}
 static __device__ __forceinline__ void wgmma_begin() {
     asm volatile("wgmma.fence.sync.aligned;\n" ::: "memory");
 }

@@ -62,10 +62,12 @@ static int upload(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix
     return rc;
 }
 
-/* Weights and bias on their way, and a plan for the product. */
+/* Weights and bias on their way, and a plan for the product. Standard attention has biases
+ * in half, which ours do not. */
 static int prepare(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix_spec *s,
                    struct vn_error *err) {
-    const bool any = s->n_out % 8 || s->n_in % 8, hopper = vn_hgemm_fits(c, s);
+    const bool any = s->n_out % 8 || s->n_in % 8;
+    const bool hopper = c->base.attention != VN_ATTN_STANDARD && vn_hgemm_fits(c, s);
     const bool residual = s->epilogue == VN_EPI_RESIDUAL;
     int rc = upload(c, m, s, any || hopper || residual ? VN_F32 : c->base.act, err);
     if (rc || any)

@@ -44,7 +44,8 @@ static const struct {
 static int load(struct vn_lt *lt, struct vn_error *err) {
     lt->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (!lt->library) {
-        const char *why = dlerror();
+        char why[200]; /* dlerror's own goes with the next call */
+        snprintf(why, sizeof why, "%s", dlerror());
         lt->library = dlopen("/usr/local/cuda/lib64/" LIBRARY, RTLD_NOW | RTLD_LOCAL);
         if (!lt->library)
             return vn_fail(err, VN_EFAIL,

@@ -23,7 +23,7 @@ export LC_ALL=C
 # what cannot be allocated is for the program to refuse, under the sanitizer too
 export ASAN_OPTIONS=${ASAN_OPTIONS:-allocator_may_return_null=1}
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$T/lsan.supp:print_suppressions=0}
-SCRIPTS="headers.sh layers.sh man.sh live.sh pipes.sh terminals.sh predict.sh ship.sh faults.sh bombs.sh memory.sh examples.sh real.sh"
+SCRIPTS="headers.sh layers.sh man.sh live.sh pipes.sh terminals.sh predict.sh ship.sh faults.sh bombs.sh memory.sh examples.sh real.sh emu.sh"
 
 PATIENCE=${PATIENCE:-600} # seconds for a program or a line: one that hangs fails with status 124
 

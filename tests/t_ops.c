@@ -1,7 +1,9 @@
 /* t_ops.c - every operation of every backend against the reference.
  *
  *   t_ops                  checks: accuracy, guard bands, exactness, batch invariance
- *   t_ops small            the checks of the GPU alone that are quick under a sanitizer
+ *   t_ops cuda             the checks of the GPU alone
+ *   t_ops small            those of them that are quick under a sanitizer
+ *   t_ops MODE WORD        of these, or of all with MODE test, what has WORD in "OP PRECISION"
  *   t_ops perf [BACKEND]   speed of each operation on the shapes of real models
  *   t_ops support          which backends and precisions are here */
 #include "ops.h"
@@ -50,7 +52,7 @@ static char why[N_SUBJECTS][256]; /* why a subject is not open */
 static bool esm2_only(void) {
     return attention == VN_ATTN_STANDARD;
 }
-static bool small; /* fewer shapes, the GPU alone */
+static bool gpu_alone, small; /* small: fewer shapes, the GPU alone */
 
 static const char *act_name(void) {
     return attention == VN_ATTN_STANDARD ? "standard"
@@ -271,6 +273,8 @@ static void linear(void) {
         /* for tiles of 128 x 192 and 256, two at a time, and an odd end of the sum */
         {257, 768, 328, 3, VN_F16}, {130, 1440, 480, 1, VN_F32},
         {300, 1920, 480, 1, VN_F16},
+        /* the same within `small` */
+        {130, 256, 328, 1, VN_F32},
     };
     for (int k = 0; k < (int)(sizeof cases / sizeof *cases) * 8; k++) {
         int64_t n = cases[k / 8].n_tok, n_out = cases[k / 8].n_out,
@@ -755,36 +759,46 @@ static void support(void) {
                open_now[i] ? open_now[i]->device : why[i]);
 }
 
+static const char *only; /* what is to be run, or NULL */
+static void run_op(const char *op, void (*f)(void)) {
+    char name[64];
+    snprintf(name, sizeof name, "%s %s", op, act_name());
+    if (!only || strstr(name, only))
+        f();
+}
+
 static void test(void) {
-    for (opening = small ? N_SUBJECTS - 1 : 0; opening < N_SUBJECTS; opening++) {
+    for (opening = gpu_alone ? N_SUBJECTS - 1 : 0; opening < N_SUBJECTS; opening++) {
         char name[96];
         if (attention == VN_ATTN_STANDARD && !subjects[opening].device)
             continue;
         snprintf(name, sizeof name, "open %s %s", act_name(), subjects[opening].name);
         check_run(name, opens);
     }
-    embed();
-    norm();
-    linear();
-    attn();
-    pool();
-    not_finite();
+    run_op("embed", embed);
+    run_op("norm", norm);
+    run_op("linear", linear);
+    run_op("attn", attn);
+    run_op("pool", pool);
+    run_op("finite", not_finite);
     if (act == VN_F32)
-        convert();
+        run_op("convert", convert);
     if (!small)
-        linear_invariance();
-    attn_invariance();
-    norm_invariance();
-    nan_stays();
-    if (!small)
-        threads();
-    stamps();
+        run_op("linear invariance", linear_invariance);
+    run_op("attn invariance", attn_invariance);
+    run_op("norm invariance", norm_invariance);
+    run_op("nan stays", nan_stays);
+    if (!gpu_alone)
+        run_op("threads", threads);
+    run_op("stamps", stamps);
 }
 
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "test";
     const enum vn_dtype types[] = {VN_F32, VN_BF16, VN_F16, VN_F16};
     small = !strcmp(mode, "small");
+    gpu_alone = small || !strcmp(mode, "cuda");
+    only = argc > 2 ? argv[2] : NULL;
     for (int k = 0; k < 4; k++) {
         struct vn_error err = {0};
         act = types[k];
@@ -792,7 +806,7 @@ int main(int argc, char **argv) {
         const struct vn_backend_options o = {
             .device = "reference", .act = act, .threads = 1, .attention = attention};
         must(vn_backend_open(&o, &reference, &err), &err);
-        for (int i = small ? N_SUBJECTS - 1 : 0; i < N_SUBJECTS; i++)
+        for (int i = gpu_alone ? N_SUBJECTS - 1 : 0; i < N_SUBJECTS; i++)
             if ((opened[i] = open_subject(&subjects[i], &open_now[i], &err)))
                 snprintf(why[i], sizeof why[i], "%.200s", err.msg);
         if (!strcmp(mode, "perf"))
@@ -806,5 +820,5 @@ int main(int argc, char **argv) {
                 open_now[i]->ops.close(open_now[i]);
         reference->ops.close(reference);
     }
-    return strcmp(mode, "test") && !small ? 0 : check_done();
+    return strcmp(mode, "test") && !gpu_alone ? 0 : check_done();
 }
