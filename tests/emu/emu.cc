@@ -439,6 +439,8 @@ uint32_t emu_shared_offset(const void *p, emu_at at) {
 void *emu_shared_at(uint32_t offset, unsigned rank, size_t bytes, emu_at at) {
     if (rank >= now.n_blocks)
         emu_fail(at, "block %u of a cluster of %u", rank, now.n_blocks);
+    if (!now.blocks[rank].live)
+        emu_fail(at, "shared memory of block %u of the cluster, which has ended", rank);
     size_t used = now.blocks[rank].used;
     if (offset + bytes > used)
         emu_fail(at, "bytes %u to %zu of %zu of shared memory", offset, offset + bytes, used);

@@ -282,6 +282,41 @@ static void counting_barriers() {
     refused(run_bulk<true, 0, 0, 1>, "has ended before a copy that it began");
 }
 
+/* Blocks of a cluster: each arrives at the other's barrier, and waits for the end of all
+ * that comes to its own. */
+template <bool WAITS> __global__ void paired(float *x) {
+    extern __shared__ uint64_t bars[];
+    unsigned mine = cluster_rank();
+    if (threadIdx.x == 0)
+        barrier_init(bars, 1);
+    cluster_sync();
+    if (threadIdx.x == 0 && (mine || WAITS))
+        barrier_arrive_at(bars, 1 - mine);
+    if (WAITS || !mine)
+        barrier_wait(bars, 0);
+    if (!WAITS && !mine && threadIdx.x == 0)
+        barrier_arrive_at(bars, 1);
+    if (WAITS)
+        cluster_sync();
+    x[blockIdx.x * THREADS + threadIdx.x] = 5;
+}
+template <bool WAITS> static bool run_paired() {
+    float *x = numbers(4 * THREADS);
+    cudaLaunchAttribute cluster;
+    cudaLaunchConfig_t c = emu_config(4, THREADS, 64, stream);
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {2, 1, 1};
+    c.attrs = &cluster;
+    c.numAttrs = 1;
+    cudaLaunchKernelEx(&c, paired<WAITS>, x);
+    return !cudaStreamSynchronize(stream) && x[3 * THREADS] == 5;
+}
+static void clusters() {
+    right(run_paired<true>);
+    CHECK(!passes(run_paired<false>, "0"));
+    CHECK(strstr(said, "of the cluster, which has ended"));
+}
+
 /* ---- tensors --------------------------------------------------------------------- */
 
 typedef CUresult (*encode_fn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
@@ -406,6 +441,7 @@ int main() {
     TEST(streams);
     TEST(asynchronous_copies);
     TEST(counting_barriers);
+    TEST(clusters);
     TEST(tensors);
     TEST(products);
     return check_done();
