@@ -461,7 +461,7 @@ def finish(run, student, options):
             stages[name] = {k: state[k] for k in ("step", "spent", "score", "history")}
     device = torch.cuda.get_device_name() if run.device.startswith("cuda") else "CPU"
     model_files.write_json(run.path("train.json"), {
-        "arguments": sys.argv[1:], "python": platform.python_version(),
+        "arguments": [os.path.basename(a) for a in sys.argv[1:]], "python": platform.python_version(),
         "torch": torch.__version__, "device": device, "data_sha256": digest, "seed": SEED,
         "settings": run.stages, "stages": stages, "calibration": {"scale": a, "offset": b},
         "ece on part calibrate": errors,
