@@ -2,7 +2,7 @@
 #
 #   make              all that this machine can build, into bin/
 #   make check        install what is missing, build, run the tests; ends with the tally
-#   make demo         install what is missing, build, and screen a small file
+#   make demo         install what is missing, build, and call 48 real reads
 #   make help         this text
 #
 #   make deps         install the Debian/Ubuntu packages that are missing (apt-get, sudo)
@@ -302,8 +302,8 @@ bench:
 
 .PHONY: demo
 demo: deps
-	@$(MAKE) $(jobs) --no-print-directory -s all $(B)/tests/mkmodel
-	@B=$(B) examples/demo/run.sh
+	@$(MAKE) $(jobs) --no-print-directory -s all
+	@examples/demo/run.sh
 
 # ---- installing ------------------------------------------------------------------------
 
