@@ -50,7 +50,7 @@ awk -F '\t' -v format='  %-34s %5s %7s %7s %11s\n' '
             printf format, name[k], n[k], +called[k, "virus"], +called[k, "others"], +called[k, "."]
         }
         printf "\nOf %d calls %d are right. No call: a stop codon closes all six frames, so that\n", all, right
-        print "there is no protein to look at; that is no sign of either."
+        print "there is no frame to look at; that is no sign of either."
         if (2 * right <= all) { print "demo: most should be right" >"/dev/stderr"; exit 1 }
     }' calls/calls.tsv
 
