@@ -192,7 +192,7 @@ $(B)/tests/fault.so: tests/fault.c
 
 # Kernels run under the address sanitizer whatever SAN says: it is their memcheck.
 EMU      := $(B)/emu
-EMU_SAN  := $(if $(SAN),$(SAN),address$(comma)alignment)
+EMU_SAN  := $(if $(filter-out address undefined,$(subst $(comma), ,$(SAN))),$(SAN),address$(comma)alignment)
 CXX_emu  := $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),$(CXX))
 EMU_CXX   = $(CXX_emu) -std=c++17 -g -pthread -D_GNU_SOURCE -Itests/emu -Isrc -MMD -MP \
             -Wall -Wextra -Wno-unknown-pragmas -Wno-unused-function -Wno-psabi $(if $(filter 1,$(WERROR)),-Werror)

@@ -26,7 +26,8 @@ static uint64_t size_of(uint32_t type) {
     return type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2;
 }
 
-/* Whether the driver would take it. */
+/* Whether the driver would take it. Strides may come in any order: the manual's example has
+ * them grow, its list of what is required does not say so. */
 static bool valid(const tensor &t) {
     const uint64_t inner = t.box[0] * size_of(t.type);
     if ((uintptr_t)t.at % 16 || inner % 16 ||
