@@ -45,7 +45,7 @@ same() { # name, file, file
     if [ -s "$2" ] && cmp -s "$2" "$3"; then verdict 0 "$1"; else verdict 1 "$1"; fi
 }
 embed() { # options and input of vn-embed; what it says is shown
-    vn-embed -q -m m --pool mean "$@" 2>err
+    vn-embed -q -m m --pool mean-all "$@" 2>err
     sed 's/^/# /' err >&2
 }
 
@@ -71,4 +71,16 @@ done
 by_record gpu >want
 VN_EMU_SEED=3 embed "${how[@]}" --device cuda:0,1 a.tok | by_record - >got
 same "vn-embed, $p: two devices, another order of threads" want got
+
+# gates, ALiBi, the norm's second copy
+mkmodel --dnabert --layers 2 --width 320 --heads 5 d
+printf '>a\nACGTNNACGTTGCATTGACCATGACA\n>b\nACGTACGGGTTTACCCATTAGACAGGATTTACAGACCA\n>c\nA\n' |
+    vn-pack -q -m d >d.tok
+embed -m d --device cpu d.tok >cpu
+for p in fp32 bf16 fp16; do
+    embed -m d --device cuda --precision $p d.tok >gpu
+    case $p in fp32) far=1e-5 ;; bf16) far=3e-2 ;; *) far=3e-3 ;; esac
+    vn-compare --tolerance $far cpu gpu >report
+    verdict $? "vn-embed, dnabert, $p: vectors are those of the CPU"
+done
 exit $bad
