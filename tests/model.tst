@@ -37,7 +37,7 @@ option type elsewhere | 2 | vn-model info m --type f16
 sha256 elsewhere | 2 | vn-model info m --sha256 $(printf %064d 7)
 sha256 too short | 2 | vn-model verify m --sha256 12
 json elsewhere | 2 | vn-model verify m --json
-help | 0 | vn-model --help | grep -q -- --labels
+help | 0 | vn-model --help >help && grep -q -- --labels help
 version | 0 | vn-model --version
 
 # ---- import: heads
