@@ -60,10 +60,14 @@ static int open_input(struct classify *c, struct vn_error *err) {
     return rc == VN_OK ? vn_reader_open(source, NULL, &c->reader, err) : rc;
 }
 
-/* For vectors, where no head was named, the one that ships. */
+/* For vectors, where no head was named, the one that ships; scores need none. */
 static int choose_head(struct classify *c, struct vn_error *err) {
-    if (c->head || vn_reader_schema(c->reader)->kind != VN_KIND_VECTORS)
+    const enum vn_kind kind = vn_reader_schema(c->reader)->kind;
+    if (c->head || kind == VN_KIND_SCORES)
         return VN_OK;
+    if (kind != VN_KIND_VECTORS)
+        return vn_fail(err, VN_EINCOMPAT, "'%s': a stream of %s, expected vectors or scores",
+                       vn_reader_name(c->reader), vn_kind_name(kind));
     int rc = vn_head_open(VN_SHIPPED_HEAD, &c->head, err);
     if (rc != VN_OK)
         return vn_prefix(err, "no head was named with -m");

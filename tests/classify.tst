@@ -46,6 +46,7 @@ the stream does not say | 76 | . $T/fixture.sh; make_head --inputs '[{"width": 8
 nothing is written on a mismatch | 0 | . $T/fixture.sh; make_head; vectors d=9 | vn-classify -m head -o t; [ $? = 76 ] && [ ! -e t ]
 the message says expected and found | 0 | . $T/fixture.sh; make_head; vectors d=9 >v; vn-classify -m head v 2>e; grep -q "width 8.*width 9" e
 another kind | 76 | . $T/fixture.sh; make_head; vectors kind=scores | vn-classify -m head
+another kind, no head | 76 | vn-pack --vocab esm2 </dev/null 2>/dev/null >t; vn-classify t 2>e; rc=$?; grep -qx "vn-classify: 't': a stream of tokens, expected vectors or scores" e && exit $rc
 a column in the way | 76 | . $T/fixture.sh; make_head; vectors add=label | vn-classify -m head
 a score column in the way | 76 | . $T/fixture.sh; make_head; vectors add=score_virus | vn-classify -m head
 
