@@ -90,7 +90,7 @@ static int read_threshold(struct vn_head *h, const json_t *o, struct vn_error *e
 static int read_config(struct vn_head *h, struct vn_error *err) {
     const json_t *o = h->config;
     const char *activation;
-    int64_t chunk;
+    int64_t chunk, shortest;
     int rc = vn_json_string(o, "activation", &activation, err);
     if (rc == VN_OK && strcmp(activation, "relu") && strcmp(activation, "gelu"))
         rc = vn_json_wrong(o, "activation", "\"relu\" or \"gelu\"", err);
@@ -100,6 +100,8 @@ static int read_config(struct vn_head *h, struct vn_error *err) {
     }
     if (rc == VN_OK && json_object_get(o, "chunk"))
         rc = vn_json_int(o, "chunk", 1, INT32_MAX, &chunk, err);
+    if (rc == VN_OK && json_object_get(o, "shortest"))
+        rc = vn_json_int(o, "shortest", 1, INT32_MAX, &shortest, err);
     if (rc == VN_OK)
         rc = read_threshold(h, o, err);
     return rc == VN_OK ? check_inputs(h, o, err) : rc;

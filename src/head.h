@@ -8,7 +8,8 @@
  *    "inputs": [{"model": "esm2_t36_3B_UR50D", "sha256": "...", "layer": 36,
  *                "pool": "mean", "width": 2560}], side by side, in this order
  *    "threshold": 0.5,                            optional: see below
- *    "chunk": 500, "trained_on": "..."}           optional facts: letters in a chunk
+ *    "chunk": 500, "shortest": 150,               optional facts: letters in a chunk, in
+ *    "trained_on": "..."}                         the shortest sequence
  *
  * y = softmax(W_n act(... act(W_0 x + b_0) ...) + b_n). In "inputs" every member but "width"
  * may be absent; those that are there must agree with the stream's provenance; "chunk" must

@@ -93,8 +93,8 @@ static json_t *head_facts(const struct vn_head *h) {
                               "widths", widths, "activation", h->gelu ? "gelu" : "relu",
                               "labels", json_object_get(config, "labels"), "inputs",
                               json_object_get(config, "inputs"));
-    static const char *const more[] = {"chunk", "trained_on", "calibration", "threshold",
-                                       "thresholds"};
+    static const char *const more[] = {"chunk", "shortest", "trained_on", "calibration",
+                                       "threshold", "thresholds"};
     for (size_t i = 0; facts && i < sizeof more / sizeof *more; i++)
         if (json_object_get(config, more[i]))
             json_object_set(facts, more[i], json_object_get(config, more[i]));

@@ -47,7 +47,8 @@ Calls each read or contig by a classifier head, by way of the language models it
 
 Reads FASTA, FASTQ and what else vn-orf reads from the FILEs, or from standard input.
 Leaves DIR/calls.tsv, a row for each read, DIR/frames.tsv, a row for each open frame, and
-DIR/provenance.jsonl, what made them; they get their names when all is complete. The options below --no-progress are VirNucPro's.
+DIR/provenance.jsonl, what made them; they get their names when all is complete. The options
+between --no-progress and --threads are VirNucPro's.
 END
 }
 
@@ -135,7 +136,8 @@ processors() { # sets threads, as the programs count
 # make[] (options), width[].
 read_head() {
     local line key value text k=-1 facts=''
-    local object='^    \{$' member='^      "(.*)": (.*[^,]),?$' fact='^  "chunk": ([0-9]+),?$'
+    local object='^    \{$' member='^      "(.*)": (.*[^,]),?$'
+    local fact='^  "(chunk|shortest)": ([0-9]+),?$'
     text=$(vn-model info --json "$head") || exit
     while IFS= read -r line; do
         if [[ $line =~ $object ]]; then
@@ -151,7 +153,7 @@ read_head() {
             layer) make[k]+=" --layer $value" ;;
             esac
         elif [[ $line =~ $fact ]]; then
-            trained=${BASH_REMATCH[1]}
+            [ "${BASH_REMATCH[1]}" = chunk ] && trained=${BASH_REMATCH[2]} || shortest=${BASH_REMATCH[2]}
         elif [[ $line =~ ^\ \ \"sha256\":\ \"(.{12}) ]]; then
             facts=", sha256 ${BASH_REMATCH[1]}$facts"
         fi
@@ -451,16 +453,23 @@ start_watcher() {
 }
 
 # Reads of less than two thirds of what the head was trained on, give or take the two letters
-# that a frame may lack: it has never seen the like.
+# that a frame may lack, or than the shortest of them, where a frame of it may lack four: the
+# head has never seen the like.
 warn_short() {
-    [ -n "$trained" ] && [ $quiet = 0 ] || return 0
-    awk -F '\t' -v me="$me" -v trained="$trained" '
+    local least words
+    if [ -n "$shortest" ]; then
+        least=$((shortest - 4)) words="shorter than the $shortest bases of the shortest"
+    elif [ -n "$trained" ]; then
+        least=$(((2 * trained + 2) / 3)) words="much shorter than the $trained bases"
+    fi
+    [ -n "${least-}" ] && [ $quiet = 0 ] || return 0
+    awk -F '\t' -v me="$me" -v least="$least" -v words="$words" '
         NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-        $at["chunks"] == 1 && 3 * ($at["end"] - $at["start"]) < 2 * trained { n++ }
+        $at["chunks"] == 1 && $at["end"] - $at["start"] < least { n++ }
         END {
             if (!n) exit
-            printf "%s: warning: of %d reads %d are much shorter than ", me, NR - 1, n
-            printf "the %d bases that the head was trained on: their calls mean little\n", trained
+            printf "%s: warning: of %d reads %d are %s ", me, NR - 1, n, words
+            print "that the head was trained on: their calls mean little"
         }' "$tmp/calls.tsv" >&2
 }
 
@@ -477,7 +486,7 @@ finish() {
     [ $quiet = 1 ] || [ $verbose = 0 ] || echo "$me: results in '$dir', $SECONDS s" >&2
 }
 
-model=() column=() make=() width=() share=() tmp='' made=0 watcher=0 ticks='' failed=0 trained=''
+model=() column=() make=() width=() share=() tmp='' made=0 watcher=0 ticks='' failed=0 trained='' shortest=''
 parse "$@"
 check_options
 here=${BASH_SOURCE[0]%/*}

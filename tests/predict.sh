@@ -98,6 +98,9 @@ say $? "no such warning with -q"
 awk '/^>/ {id = $0; next} length($0) >= 210 {print id; print}' reads.fa >long.fa
 $predict -m trained -o short long.fa 2>err && ! grep -q shorter err
 say $? "no such warning without such reads"
+cp -r both known && sed 's/"labels"/"shortest": 150, "labels"/' both/config.json >known/config.json
+$predict -m known -o short lengths.fa 2>err && [ "$(grep -c '' err)" = 1 ] && grep -q 'of 20 reads 6 are shorter than the 150 bases of the shortest that' err
+say $? "reads shorter than the shortest of the head's, too"
 $predict -m both -o short lengths.fa 2>err && ! grep -q shorter err
 say $? "no such warning where the head's length is not known"
 

@@ -444,7 +444,7 @@ def finish(run, student, options):
     fold(net, a, b)
     with open(options.data, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
-    facts = {"trained_on": "windows of 150 to 500 bp of coding sequences: see CARD.md",
+    facts = {"shortest": min(TESTED), "trained_on": "windows of 150 to 500 bp of coding sequences: see CARD.md",
              "threshold": 0.5,  # of a read's highest score: so it was trained and calibrated
              "data_sha256": digest, "calibration": {"scale": a, "offset": b}}
     model_files.export(net, run.folder, NAME, facts)
