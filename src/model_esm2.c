@@ -70,6 +70,19 @@ static int use_codons(struct vn_model_config *c, struct vn_error *err) {
                          c->n_vocab, VN_CODON_VOCAB);
 }
 
+/* The alphabet that was taken must be the one that config.json speaks of: a model of codons
+ * whose vocab.txt got lost would read residues, and nobody would know. */
+static int check_mask(const struct vn_model *m, const char *why, struct vn_error *err) {
+    const bool codons = !strcmp(m->config.vocabulary, "codon");
+    const int mask = codons ? VN_CODON_MASK : VN_ESM2_MASK;
+    if (m->config.mask_token == mask)
+        return VN_OK;
+    return vn_fail(err, VN_EDATA,
+                   "'%s/config.json': mask_token_id is %d, but <mask> is %d in the vocabulary "
+                   "of %s, %s", m->dir, m->config.mask_token, mask,
+                   codons ? "codons" : "ESM-2", why);
+}
+
 /* Which of the two that are built into the tokenizers vocab.txt is; ESM-2's, if there is
  * none. */
 int vn_model_esm2_vocabulary(struct vn_model *m, struct vn_error *err) {
@@ -77,8 +90,12 @@ int vn_model_esm2_vocabulary(struct vn_model *m, struct vn_error *err) {
     int rc = vn_buf_printf(&path, err, "%s/vocab.txt", m->dir);
     const char *name = (const char *)path.data;
     m->config.vocabulary = "esm2";
-    if (rc != VN_OK || access(name, F_OK) != 0)
+    if (rc != VN_OK)
         goto out;
+    if (access(name, F_OK) != 0) {
+        rc = check_mask(m, "which is taken where there is no vocab.txt", err);
+        goto out;
+    }
     rc = vn_read_file(name, MAX_VOCABULARY, &text, err);
     if (rc == VN_OK)
         rc = vn_tok_esm2_vocabulary(&residues, err);
@@ -91,6 +108,8 @@ int vn_model_esm2_vocabulary(struct vn_model *m, struct vn_error *err) {
                      "'%s' is not the vocabulary of ESM-2, from which it differs at byte %zu, "
                      "nor that of codons, byte %zu", name, same_bytes(&text, &residues),
                      same_bytes(&text, &codons));
+    if (rc == VN_OK)
+        rc = check_mask(m, "which vocab.txt lists", err);
 out:
     vn_buf_release(&path);
     vn_buf_release(&residues);

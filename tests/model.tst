@@ -77,6 +77,8 @@ import vocabulary | 0 | . $T/model.lib; mkmodel m && python3 $T/mktorch.py fair-
 vocabulary with a last newline | 0 | . $T/model.lib; mkmodel m && echo >>m/vocab.txt && vn-model verify m
 vocabulary other | 65 | . $T/model.lib; mkmodel m && sed -i 's/^L$/J/' m/vocab.txt && says 65 'it differs at byte 24' vn-model verify m; vn-model verify m
 vocabulary of codons | 65 | . $T/model.lib; mkmodel m && { printf '%s\n' '<cls>' '<pad>' '<eos>' '<unk>'; printf '%s\n' {A,C,G,T}{A,C,G,T}{A,C,G,T}; echo '<mask>'; } >m/vocab.txt && says 65 'vocab_size 33, but the alphabet of codons has 69' vn-model verify m; vn-model verify m
+vocabulary of codons, lost | 65 | cp -r $T/../examples/models/vn-virus m; vn-pack -m ./m </dev/null >t 2>/dev/null || exit 1; rm m/vocab.txt; for c in "vn-pack -m ./m" "vn-model verify ./m" "vn-embed --device cpu -m ./m t"; do $c </dev/null >out 2>err; [ $? = 65 ] && [ ! -s out ] && grep -q "mask_token_id is 68, but <mask> is 32 in the vocabulary of ESM-2, which is taken where there is no vocab.txt" err || exit 1; done; exit 65
+vocabulary of another mask | 65 | . $T/model.lib; mkmodel m && sed -i 's/"mask_token_id": 32/"mask_token_id": 3/' m/config.json && says 65 'mask_token_id is 3, but <mask> is 32 in the vocabulary of ESM-2, which vocab.txt lists' vn-model verify m; vn-model verify m
 vocabulary cut | 65 | . $T/model.lib; mkmodel m && truncate -s -1 m/vocab.txt && says 65 'it differs at byte 92' vn-model verify m; vn-model verify m
 vocabulary too long | 65 | . $T/model.lib; mkmodel m && echo x >>m/vocab.txt && vn-model verify m
 config too large | 65 | . $T/model.lib; mkmodel m && head -c 17000000 /dev/zero | tr '\0' ' ' >>m/config.json && says 65 'larger than 16777216 bytes' vn-model verify m; vn-model verify m
