@@ -179,4 +179,10 @@ mkdir -p clone/build && ln -s "$top/bin" "$top/examples" clone && ln -s "$B" clo
 [ -s tour.script ] && diff tour.expected tour.out >diff.out
 verdict $? "the README's tour"
 sed 's/^/# /' diff.out
+sed -n '/^By hand/,/^The results/s/^    //p' "$top/README.md" >live.script
+echo 'exec 3>&-; wait' >>live.script
+(cd clone/build && timeout 100 bash ../../live.script) >live.out 2>&1 </dev/null
+grep -q '^one_chunk_1F1	0	' live.out
+verdict $? "the README's live data"
+grep -v '^one_' live.out | sed '/^id	record/d; s/^/# /'
 exit $bad
