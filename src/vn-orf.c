@@ -12,7 +12,7 @@
 #define BATCH_ROWS 8192
 #define BATCH_BYTES ((int64_t)4 << 20) /* of text; a single row may have more */
 #define CHUNK_LINE 60                  /* letters on a line of a chunk */
-#define LOOK 64                        /* letters of a record: are they a protein's? */
+#define LOOK 64                        /* letters of a record: a protein's, or RNA's? */
 #define SUFFIX 40                      /* bytes that hold "_chunk_9223372036854775807F1" */
 
 static const char notes[] =
@@ -63,6 +63,7 @@ struct orf {
     uint64_t records, rows, frames;
     int64_t letters, text_bytes;
     int64_t looked_at, foreign; /* the first letters of the records; those of no base */
+    int64_t uracil, thymine;    /* of them */
     int64_t n_chunks[VN_ORF_N_STATUS];
 };
 
@@ -253,6 +254,14 @@ static int64_t count_foreign(const char *seq, size_t n) {
     return count;
 }
 
+/* How often a letter is there, in either case. */
+static int64_t count_letter(const char *seq, size_t n, char letter) {
+    int64_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += (seq[i] & ~0x20) == letter;
+    return count;
+}
+
 static int add_record(struct orf *o, const struct vn_record *r, const char *file,
                       struct vn_error *err) {
     struct vn_chunks chunks;
@@ -273,6 +282,8 @@ static int add_record(struct orf *o, const struct vn_record *r, const char *file
     size_t look = r->seq_len < LOOK ? r->seq_len : LOOK;
     o->looked_at += (int64_t)look;
     o->foreign += count_foreign(r->seq, look);
+    o->uracil += count_letter(r->seq, look, 'U');
+    o->thymine += count_letter(r->seq, look, 'T');
     return rc;
 }
 
@@ -366,6 +377,11 @@ static void summarize(const struct orf *o) {
                      "of %" PRId64 " letters looked at %" PRId64 " are none of A C G T U N: "
                      "nucleotide sequences are expected, not proteins",
                      o->looked_at, o->foreign);
+    else if (o->uracil > o->thymine)
+        vn_tool_warn(t,
+                     "of %" PRId64 " letters looked at %" PRId64 " are U and %" PRId64
+                     " are T: codons with U translate to nothing, write RNA with T",
+                     o->looked_at, o->uracil, o->thymine);
     vn_tool_note(t,
                  "%" PRIu64 " records, %" PRId64 " letters, %" PRId64 " chunks, %" PRIu64
                  " open frames; chunks with no open frame: %" PRId64 ", no codon: %" PRId64

@@ -32,8 +32,9 @@ several-files | 0 | printf '>a\nACGTACG\n' >1; printf '@b\nACG\n+\nIII\n' >2; : 
 lower-case-is-upper-case | 0 | $B/tests/mkfasta odd 300 >x; sed '/^>/!y/acgtn/ACGTN/' x >up; vn-orf --no-provenance x >a; vn-orf --no-provenance up | cmp - a
 # proteins are said to be none of nucleotides, whatever the letters' case; other odd letters are not
 proteins | 0 | . $T/fixture.sh; make_reads 50 >p.fa; for f in p.fa <(tr A-Z a-z <p.fa); do vn-orf $f 2>err >out && [ "$(cat err)" = "vn-orf: of $(grep -v '>' p.fa | cut -c 1-64 | tr -d '\n' | wc -c) letters looked at $(grep -v '>' p.fa | cut -c 1-64 | tr -dc EFIHKLMPQRSVWYD | wc -c) are none of A C G T U N: nucleotide sequences are expected, not proteins" ] && vn-view --check out >/dev/null || exit 1; done; vn-orf -q p.fa 2>err >out && ! [ -s err ]
-no-proteins | 0 | printf '>a\nACGUNacgun\n>b\n\n>c\n---...***---\n>d\nRYKMSWBDHV\n' >x; vn-orf x 2>err >out && ! [ -s err ] && $B/tests/mkfasta odd 300 | vn-orf 2>err >out && ! [ -s err ]
+no-proteins | 0 | printf '>a\nACGUNacgtn\n>b\n\n>c\n---...***---\n>d\nRYKMSWBDHV\n' >x; vn-orf x 2>err >out && ! [ -s err ] && $B/tests/mkfasta odd 300 | vn-orf 2>err >out && ! [ -s err ]
 half-of-the-letters | 0 | printf '>a\nACGTUN\n>b\nRYKMSW\n' >x; vn-orf x 2>err >out && ! [ -s err ] && printf 'e\n' >>x && vn-orf x 2>err >out && grep -qx 'vn-orf: of 13 letters looked at 7 are none of A C G T U N: .*' err
+RNA | 0 | printf '>a\nAUGGCUAGCAAAGGT\n>b\naugguu\n' >x; vn-orf x 2>err >out && grep -qx 'vn-orf: of 21 letters looked at 5 are U and 1 are T: codons with U translate to nothing, write RNA with T' err && vn-orf -q x 2>err >out && [ ! -s err ] && sed '/^>/!y/Uu/Tt/' x | vn-orf 2>err >out && [ ! -s err ]; printf '>a\nUTN\n' | vn-orf 2>err >out && [ ! -s err ]
 mask | 65 | printf '>a\nACGT\n>b\nAC<mask>GT\n' | vn-orf 2>err; rc=$?; grep -q 'record 2, byte 8' err && exit $rc
 missing-file | 66 | vn-orf nowhere.fa
 missing-second-file | 66 | echo '>a' >1; vn-orf -o out 1 nowhere.fa; rc=$?; [ "$(echo *)" = 1 ] && exit $rc
