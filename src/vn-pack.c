@@ -282,7 +282,9 @@ static int pack_fastx(struct pack *p, struct vn_fastx *in, struct vn_error *err)
     if (rc == VN_OK && !p->writer)
         rc = start(p, NULL, err);
     while (rc == VN_OK && (rc = next_record(p, in, &r, err)) > 0)
-        rc = add_record(p, &r, err);
+        if ((rc = add_record(p, &r, err)) == VN_EDATA)
+            vn_prefix(err, "bad sequence file '%s': record %" PRIu64 " at byte %" PRId64,
+                      vn_fastx_name(in), r.number + 1, r.byte);
     if (rc == VN_OK && p->records == before)
         vn_tool_note(&p->tool, "'%s' has no records", vn_fastx_name(in));
     p->text_bytes += vn_fastx_bytes(in);

@@ -3,6 +3,7 @@
 # ---- options
 help | 0 | vn-pack --help >help && grep -q -- --max-tokens help && grep -q 'too long' help
 version | 0 | vn-pack --version | grep -q '^vn-pack [0-9]'
+codons: what is none names the record | 65 | printf '>a\nACG\n>b\nACG<mask>ACG\n' >x.fa; vn-pack --vocab codon x.fa 2>err; rc=$?; grep -qx "vn-pack: bad sequence file 'x.fa': record 2 at byte 7: byte 0x3c at offset 3 is no nucleotide" err && exit $rc
 no-vocabulary | 2 | vn-pack </dev/null
 model-and-vocabulary | 2 | vn-pack -m x --vocab esm2 </dev/null
 refused-options | 0 | for o in '--vocab dna' '--max-tokens 0' '--max-tokens 8x' '--max-tokens=' '--max-tokens 1G' '--window 0' '--window -1' '--window 8388609' '--max-length -1' '--max-length 1.5' '--long keep_it' '--long refuse' '--long truncate' '--long window' '--max-latency 0' '--max-latency 1.5' '--max-latency 86400001' '--unknown' '-t 0'; do vn-pack --vocab esm2 $o </dev/null >out 2>err; [ $? = 2 ] && [ -s err ] && ! [ -s out ] || { echo "$o"; exit 1; }; done
