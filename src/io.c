@@ -16,6 +16,7 @@ struct fd_source {
     struct vn_source base;
     int fd;
     int wake; /* readable once reading has been interrupted; -1: it cannot be */
+    bool unread_fifo; /* opened without waiting for its writer: the first read does */
 };
 
 struct memory_source {
@@ -39,13 +40,21 @@ static bool wait_to_read(const struct fd_source *s) {
     return !p[1].revents;
 }
 
+static void make_blocking(int fd) {
+    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+}
+
 static int64_t fd_read(struct vn_source *s, void *buf, size_t n, struct vn_error *err) {
-    int fd = ((struct fd_source *)s)->fd;
+    struct fd_source *f = (struct fd_source *)s;
+    int fd = f->fd;
     if (n > (size_t)1 << 30)
         n = (size_t)1 << 30;
     for (;;) {
-        if (((struct fd_source *)s)->wake >= 0 && !wait_to_read((struct fd_source *)s))
+        if ((f->wake >= 0 || f->unread_fifo) && !wait_to_read(f))
             return vn_fail(err, VN_EINTERNAL, "reading '%s' was interrupted", s->name);
+        if (f->unread_fifo)
+            make_blocking(fd);
+        f->unread_fifo = false;
         ssize_t got = read(fd, buf, n);
         if (got >= 0)
             return got;
@@ -71,13 +80,16 @@ int vn_source_open(const char *path, struct vn_source **out, struct vn_error *er
     int fd = STDIN_FILENO;
     struct stat st;
     *out = NULL;
-    if (!is_stdin && (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+    if (!is_stdin && (fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0)
         return vn_fail_errno(err, VN_ENOINPUT, errno, "cannot open '%s'", path);
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+    const bool known = fstat(fd, &st) == 0, is_fifo = known && S_ISFIFO(st.st_mode);
+    if (known && S_ISDIR(st.st_mode)) {
         if (!is_stdin)
             close(fd);
         return vn_fail(err, VN_ENOINPUT, "cannot read '%s': is a directory", path);
     }
+    if (!is_stdin && !is_fifo)
+        make_blocking(fd);
     struct fd_source *s = vn_calloc(1, sizeof *s, err);
     if (s)
         s->base.name = strdup(is_stdin ? "standard input" : path);
@@ -91,6 +103,7 @@ int vn_source_open(const char *path, struct vn_source **out, struct vn_error *er
     s->base.close = fd_close;
     s->fd = fd;
     s->wake = -1;
+    s->unread_fifo = !is_stdin && is_fifo;
     *out = &s->base;
     return VN_OK;
 }

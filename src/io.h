@@ -26,7 +26,8 @@ struct vn_source {
     char *name; /* for messages: the path, or "standard input"; owned by the source */
 };
 
-/* Opens a file, or standard input for NULL and "-". VN_ENOINPUT when that cannot be. */
+/* Opens a file, or standard input for NULL and "-". VN_ENOINPUT when that cannot be. The writer
+ * of a FIFO is waited for by the first read, which may be interrupted, and not here. */
 int vn_source_open(const char *path, struct vn_source **out, struct vn_error *err)
     VN_NODISCARD;
 

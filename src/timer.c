@@ -101,11 +101,13 @@ int vn_timer_wait(struct vn_timer *t, bool collected, struct vn_error *err) {
     return VN_OK;
 }
 
-int vn_timer_go_on(struct vn_timer *t, struct vn_error *err) {
+int vn_timer_go_on(struct vn_timer *t, int rc, struct vn_error *err) {
     if (!t)
-        return VN_OK;
+        return rc;
     pthread_mutex_lock(&t->lock);
-    if (t->status != VN_OK && err)
+    if (t->status == VN_OK)
+        return rc;
+    if (err)
         *err = t->error;
     return t->status;
 }

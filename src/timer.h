@@ -7,8 +7,8 @@
  *
  *     rc = vn_timer_wait(t, n_collected > 0, err);
  *     if (rc == VN_OK) {
- *         got = ... read, which may take its time, and touches nothing that `due` touches
- *         rc = vn_timer_go_on(t, err);
+ *         rc = ... read, which may take its time, and touches nothing that `due` touches
+ *         rc = vn_timer_go_on(t, rc, err);
  *     }
  *
  * Without a limit on latency there is no timer: NULL is legal everywhere, and does nothing. */
@@ -35,9 +35,9 @@ int vn_timer_source(struct vn_timer *t, struct vn_source *source,
  * call that says so. Fails as `due` does, and then the program must not read. */
 int vn_timer_wait(struct vn_timer *t, bool collected, struct vn_error *err) VN_NODISCARD;
 
-/* The program has read. A failure of `due` meanwhile comes first: of a read that was ended
- * by it, it is the reason. */
-int vn_timer_go_on(struct vn_timer *t, struct vn_error *err) VN_NODISCARD;
+/* The program has read, which returned rc: so does this, but for a failure of `due` meanwhile.
+ * Of a read that was ended by it, it is the reason. */
+int vn_timer_go_on(struct vn_timer *t, int rc, struct vn_error *err) VN_NODISCARD;
 
 void vn_timer_free(struct vn_timer *t); /* not while the program waits */
 

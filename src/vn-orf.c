@@ -298,20 +298,10 @@ static int send_all(void *arg, struct vn_error *err) {
     return vn_sink_flush(o->sink, err);
 }
 
-/* rc is how the reading went that was waited for. */
-static int end_wait(struct orf *o, int rc, struct vn_error *err) {
-    const int failed = vn_timer_go_on(o->timer, err);
-    return failed ? failed : rc;
-}
-
 /* The source, to be interrupted, is that of the reads, and no longer there than they are. */
 static int open_input(struct orf *o, const char *path, struct vn_source **source,
                       struct vn_reads **in, struct vn_error *err) {
-    int rc = vn_timer_source(o->timer, NULL, err);
-    if (rc == VN_OK)
-        rc = vn_timer_wait(o->timer, o->unsent, err);
-    if (rc == VN_OK) /* which may be a FIFO that nobody writes to as yet */
-        rc = end_wait(o, vn_source_open(path, source, err), err);
+    int rc = vn_source_open(path, source, err);
     if (rc == VN_OK)
         rc = vn_source_interruptible(*source, err);
     if (rc == VN_OK)
@@ -319,7 +309,7 @@ static int open_input(struct orf *o, const char *path, struct vn_source **source
     if (rc == VN_OK)
         rc = vn_timer_wait(o->timer, o->unsent, err);
     if (rc == VN_OK)
-        return end_wait(o, vn_reads_open(*source, in, err), err);
+        return vn_timer_go_on(o->timer, vn_reads_open(*source, in, err), err);
     vn_source_close(*source);
     return rc;
 }
@@ -327,7 +317,7 @@ static int open_input(struct orf *o, const char *path, struct vn_source **source
 static int next_record(struct orf *o, struct vn_reads *in, struct vn_record *r,
                        struct vn_error *err) {
     int rc = vn_timer_wait(o->timer, o->unsent, err);
-    return rc == VN_OK ? end_wait(o, in->next(in, r, err), err) : rc;
+    return rc == VN_OK ? vn_timer_go_on(o->timer, in->next(in, r, err), err) : rc;
 }
 
 static int read_file(struct orf *o, const char *path, struct vn_error *err) {

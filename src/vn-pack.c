@@ -190,12 +190,6 @@ static int begin_wait(struct pack *p, struct vn_error *err) {
     return vn_timer_wait(p->timer, p->packer && vn_packer_waiting(p->packer), err);
 }
 
-/* rc is how the reading went that the wait was for. */
-static int end_wait(struct pack *p, int rc, struct vn_error *err) {
-    const int failed = vn_timer_go_on(p->timer, err);
-    return failed ? failed : rc;
-}
-
 /* Nothing waits any longer. */
 static int send_all(void *arg, struct vn_error *err) {
     return send_full(arg, true, err);
@@ -265,7 +259,7 @@ static int add_record(struct pack *p, const struct vn_record *r, struct vn_error
 static int next_record(struct pack *p, struct vn_fastx *in, struct vn_record *r,
                        struct vn_error *err) {
     int rc = begin_wait(p, err);
-    return rc == VN_OK ? end_wait(p, vn_fastx_next(in, r, err), err) : rc;
+    return rc == VN_OK ? vn_timer_go_on(p->timer, vn_fastx_next(in, r, err), err) : rc;
 }
 
 static int pack_fastx(struct pack *p, struct vn_fastx *in, struct vn_error *err) {
@@ -304,7 +298,7 @@ static int pack_rows(struct pack *p, struct vn_error *err) {
 
 static int next_rows(struct pack *p, struct vn_reader *in, struct vn_error *err) {
     int rc = begin_wait(p, err);
-    return rc == VN_OK ? end_wait(p, vn_reader_next(in, &p->rows, err), err) : rc;
+    return rc == VN_OK ? vn_timer_go_on(p->timer, vn_reader_next(in, &p->rows, err), err) : rc;
 }
 
 static int pack_stream(struct pack *p, struct vn_reader *in, struct vn_error *err) {
@@ -346,17 +340,13 @@ static int open_as(struct pack *p, struct vn_source *source, struct vn_reader **
 static int open_input(struct pack *p, const char *path, struct vn_reader **stream,
                       struct vn_fastx **text, struct vn_error *err) {
     struct vn_source *source = NULL;
-    int rc = vn_timer_source(p->timer, NULL, err);
-    if (rc == VN_OK)
-        rc = begin_wait(p, err);
-    if (rc == VN_OK) /* which may be a FIFO that nobody writes to as yet */
-        rc = end_wait(p, vn_source_open(path, &source, err), err);
+    int rc = vn_source_open(path, &source, err);
     if (rc == VN_OK)
         rc = vn_timer_source(p->timer, source, err);
     if (rc == VN_OK)
         rc = begin_wait(p, err);
     if (rc == VN_OK)
-        return end_wait(p, open_as(p, source, stream, text, err), err);
+        return vn_timer_go_on(p->timer, open_as(p, source, stream, text, err), err);
     vn_source_close(source);
     return rc;
 }

@@ -40,7 +40,7 @@ static int wait_for(int ms, bool collected) {
     int rc = vn_timer_wait(timer, collected, &err);
     if (rc == VN_OK) {
         nap(ms);
-        rc = vn_timer_go_on(timer, &err);
+        rc = vn_timer_go_on(timer, rc, &err);
     }
     waits = 0;
     if (rc != VN_OK)
@@ -51,7 +51,7 @@ static int wait_for(int ms, bool collected) {
 static void no_timer(void) {
     CHECK_INT(vn_timer_source(NULL, NULL, NULL), VN_OK);
     CHECK_INT(vn_timer_wait(NULL, true, NULL), VN_OK);
-    CHECK_INT(vn_timer_go_on(NULL, NULL), VN_OK);
+    CHECK_INT(vn_timer_go_on(NULL, 7, NULL), 7);
     vn_timer_free(NULL);
 }
 
@@ -119,7 +119,7 @@ static void never_while_working(void) {
     start(1);
     waits = 1;
     CHECK_INT(vn_timer_wait(timer, true, NULL), VN_OK);
-    CHECK_INT(vn_timer_go_on(timer, NULL), VN_OK);
+    CHECK_INT(vn_timer_go_on(timer, VN_EDATA, NULL), VN_EDATA);
     waits = 0;
     const int before = calls;
     nap(50);
@@ -152,8 +152,9 @@ static void failure_ends_a_read(void) {
     CHECK_INT(vn_timer_source(timer, s, &err), VN_OK);
     waits = 1;
     CHECK_INT(vn_timer_wait(timer, true, &err), VN_OK);
-    CHECK_INT(s->read(s, &byte, 1, &err), VN_EINTERNAL);
-    CHECK_INT(vn_timer_go_on(timer, &err), VN_EWRITE);
+    int64_t rc = s->read(s, &byte, 1, &err);
+    CHECK_INT(rc, VN_EINTERNAL);
+    CHECK_INT(vn_timer_go_on(timer, (int)rc, &err), VN_EWRITE);
     CHECK_STR(err.msg, "cannot send");
     waits = 0;
     CHECK_INT(vn_timer_source(timer, NULL, &err), VN_OK);
