@@ -239,27 +239,29 @@ static int add_chunk(struct orf *o, const struct vn_record *r, int64_t number,
     return rc;
 }
 
-/* Letters that are none of A C G T U N: about three of four in a protein, and hardly any of
- * nucleotides. The IUPAC codes for several bases count as well, since 14 of the 20 amino
- * acids have the letter of one. '*', '-' and '.' are no letters. */
-static int64_t count_foreign(const char *seq, size_t n) {
-#define BIT(c) (1u << ((c) & 31))
-    const uint32_t bases = BIT('A') | BIT('C') | BIT('G') | BIT('T') | BIT('U') | BIT('N');
-#undef BIT
-    int64_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        unsigned c = (uint8_t)seq[i];
-        count += ~bases >> (c & 31) & c >> 6 & 1;
-    }
-    return count;
-}
+/* What a letter adds to the counts of a record, 8 bits each, which hold LOOK: U, T, and those
+ * that are none of A C G T U N. Of these a protein has about three of four letters, and
+ * nucleotides hardly any; the IUPAC codes for several bases are among them, since 14 of the
+ * 20 amino acids have the letter of one. '*', '-' and '.' are no letters. One pass: three of
+ * them took a tenth of the time that short reads take. */
+_Static_assert(LOOK < 1 << 8, "a count has 8 bits");
+enum { URACIL = 1, THYMINE = 1 << 8, FOREIGN = 1 << 16 };
+static const uint32_t count_as[256] = {
+    ['B'] = FOREIGN,         ['D' ... 'F'] = FOREIGN, ['H' ... 'M'] = FOREIGN,
+    ['O' ... 'S'] = FOREIGN, ['T'] = THYMINE,         ['U'] = URACIL,
+    ['V' ... 'Z'] = FOREIGN, ['b'] = FOREIGN,         ['d' ... 'f'] = FOREIGN,
+    ['h' ... 'm'] = FOREIGN, ['o' ... 's'] = FOREIGN, ['t'] = THYMINE,
+    ['u'] = URACIL,          ['v' ... 'z'] = FOREIGN};
 
-/* How often a letter is there, in either case. */
-static int64_t count_letter(const char *seq, size_t n, char letter) {
-    int64_t count = 0;
+static void look_at(struct orf *o, const struct vn_record *r) {
+    const size_t n = r->seq_len < LOOK ? r->seq_len : LOOK;
+    uint32_t counts = 0;
     for (size_t i = 0; i < n; i++)
-        count += (seq[i] & ~0x20) == letter;
-    return count;
+        counts += count_as[(uint8_t)r->seq[i]];
+    o->looked_at += (int64_t)n;
+    o->uracil += counts & 0xff;
+    o->thymine += counts >> 8 & 0xff;
+    o->foreign += counts >> 16;
 }
 
 static int add_record(struct orf *o, const struct vn_record *r, const char *file,
@@ -279,11 +281,7 @@ static int add_record(struct orf *o, const struct vn_record *r, const char *file
     }
     o->records++;
     o->letters += (int64_t)r->seq_len;
-    size_t look = r->seq_len < LOOK ? r->seq_len : LOOK;
-    o->looked_at += (int64_t)look;
-    o->foreign += count_foreign(r->seq, look);
-    o->uracil += count_letter(r->seq, look, 'U');
-    o->thymine += count_letter(r->seq, look, 'T');
+    look_at(o, r);
     return rc;
 }
 
