@@ -11,6 +11,8 @@
 #   make check-san    the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make check-oracle compare with fair-esm, PyArrow, polars: makes a Python environment
 #                     of about 6 GB in build/oracle-venv, once
+#                     check-oracle-gpu: the embeddings among them on an NVIDIA GPU, and whole
+#                     models beside transformers there
 #   make check-real   VirNucPro's own results, with the published weights: in VN_MODELS,
 #                     esm2_t36_3B_UR50D, DNABERT-S and virnucpro-500 as vn-model import
 #                     makes them. Parts whose weights are missing are skipped
@@ -290,11 +292,13 @@ bench-gpu: deps
 bench-gpu-built:
 	@$(if $(ORACLE_PYTHON),$(ORACLE_PYTHON),python3) tests/gpu_bench.py $(BENCH_PARTS)
 
-.PHONY: check-oracle bench
+.PHONY: check-oracle check-oracle-gpu bench
+check-oracle-gpu: ORACLE = VN_TEST_DEVICE=cuda
+check-oracle-gpu: check-oracle
 check-oracle:
 	@tests/deps.sh $(if $(ORACLE_PYTHON),,python3-venv)
 	@$(MAKE) $(jobs) --no-print-directory tests
-	@B=$(B) ORACLE_PYTHON="$(ORACLE_PYTHON)" tests/oracle.sh
+	@$(ORACLE) B=$(B) ORACLE_PYTHON="$(ORACLE_PYTHON)" tests/oracle.sh
 bench:
 	@tests/deps.sh $(if $(ORACLE_PYTHON),,python3-venv)
 	@$(MAKE) $(jobs) --no-print-directory tests

@@ -1,9 +1,11 @@
-"""What the oracle tests share: where the programs and the test tools are."""
+"""What the oracle tests share: where the programs and the test tools are, and the device that
+vn-embed runs on: VN_TEST_DEVICE, the CPU unless it is set (cuda: make check-oracle-gpu)."""
 import os
 import subprocess
 
 import pytest
 
+DEVICE = os.environ.get("VN_TEST_DEVICE", "cpu")
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 

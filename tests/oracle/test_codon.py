@@ -10,6 +10,8 @@ import pytest
 import torch
 import transformers
 
+from conftest import DEVICE
+
 VOCABULARY = ["<cls>", "<pad>", "<eos>", "<unk>",
               *(a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT"), "<mask>"]
 
@@ -65,9 +67,9 @@ def test_embeddings(vn, model):
     seqs[10] = seqs[10][:30] + "ANG" + seqs[10][33:]
     tokens = vn("vn-pack", "-m", folder, input=fasta([s + "AC"[:i % 3] for i, s in
                                                       enumerate(seqs)])).stdout
-    got = table(vn("vn-embed", "-m", folder, "--device", "cpu", "--precision", "fp32",
+    got = table(vn("vn-embed", "-m", folder, "--device", DEVICE, "--precision", "fp32",
                    input=tokens).stdout)
-    pooled = table(vn("vn-embed", "-m", folder, "--device", "cpu", "--precision", "fp32",
+    pooled = table(vn("vn-embed", "-m", folder, "--device", DEVICE, "--precision", "fp32",
                       "--pool", "auto", input=tokens).stdout)
     assert 3 in table(tokens)["tokens"].to_pylist()[10]
     for i, ids in enumerate(table(tokens)["tokens"].to_pylist()):

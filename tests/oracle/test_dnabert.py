@@ -18,6 +18,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from conftest import DEVICE
+
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.insert(0, os.path.join(TESTS, "ref"))
 import dnabert  # noqa: E402
@@ -110,7 +112,8 @@ def numbers(row):
 def embed(vn, model, sequences, *options):
     """Tokens and embeddings of each sequence."""
     tokens = vn("vn-pack", "-q", "-m", model, "--max-tokens", 4000, input=fasta(sequences)).stdout
-    table = rows(vn("vn-embed", "-m", model, "--device", "cpu", *options, input=tokens).stdout)
+    table = rows(vn("vn-embed", "-m", model, "--device", DEVICE, *options,
+                    input=tokens).stdout)
     column = table["embedding"].chunk(0)
     return ([t.as_py() for t in rows(tokens)["tokens"]],
             [numbers(column.slice(i, 1)) for i in range(len(column))], table)

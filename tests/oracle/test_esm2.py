@@ -15,6 +15,8 @@ import pyarrow.ipc
 import pytest
 import torch
 
+from conftest import DEVICE
+
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.insert(0, os.path.join(TESTS, "ref"))
 import fairesm  # noqa: E402
@@ -53,13 +55,16 @@ def make_model(path, shape, *more):
 
 
 def embed(model, sequences, tmp_path, *options):
-    """Arrays of the column 'embedding', in input order, and the table."""
+    """Arrays of the column 'embedding', in input order, and the table. In FP32, if the options
+    do not say otherwise."""
+    if "--precision" not in options and "--attention" not in options:
+        options = ("--precision", "fp32", *options)
     fasta = tmp_path / "in.fa"
     fasta.write_text("".join(f">s{i}\n{s}\n" for i, s in enumerate(sequences)))
     pack = subprocess.run([os.path.join(BIN, "vn-pack"), "--vocab", "esm2", str(fasta)],
                           check=True, capture_output=True)
-    out = subprocess.run([os.path.join(BIN, "vn-embed"), "-m", model, *options],
-                         input=pack.stdout, check=True, capture_output=True)
+    out = subprocess.run([os.path.join(BIN, "vn-embed"), "-m", model, "--device", DEVICE,
+                          *options], input=pack.stdout, check=True, capture_output=True)
     table = pyarrow.ipc.open_stream(out.stdout).read_all()
     table = table.take(np.argsort(table["record"].to_numpy())).combine_chunks()
     rows = table["embedding"].chunk(0)

@@ -13,6 +13,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
+from conftest import DEVICE
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ref"))
 import dnabert  # noqa: E402
 import fairesm  # noqa: E402
@@ -110,8 +112,8 @@ def run(request, vn, tool, tmp_path_factory):
     config["inputs"] = [{"model": "dna", "pool": "mean-all", "width": DNA[1]},
                         {"model": "esm", "pool": "mean", "layer": ESM[0], "width": ESM[1]}]
     (folder / "head/config.json").write_text(json.dumps(config))
-    vn("vn-predict", "-q", "--device", "cpu", "--model", "head", "--format", "virnucpro", "-o",
-       "out", "reads.fa", cwd=folder)
+    vn("vn-predict", "-q", "--device", DEVICE, "--precision", "fp32", "--model", "head",
+       "--format", "virnucpro", "-o", "out", "reads.fa", cwd=folder)
     with torch.no_grad():
         scores = iter(torch.softmax(head(features), 1).tolist())
     return folder / "out", rows, [next(scores) if row[-1] == "ok" else None for row in rows]

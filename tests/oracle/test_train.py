@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import DEVICE
+
 TRAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", "train")
 sys.path.insert(0, TRAIN)
 import data  # noqa: E402
@@ -176,7 +178,7 @@ def test_scores(vn, pack, tmp_path):
         fasta = "".join(f">{i}\n{s}\n" for i, s in enumerate(reads.text(codes))).encode()
         out = vn("vn-orf", "--chunk", 0, input=fasta).stdout
         out = vn("vn-pack", "-m", tmp_path / "m", input=out).stdout
-        out = vn("vn-embed", "-m", tmp_path / "m", "--device", "cpu", "--precision", "fp32",
+        out = vn("vn-embed", "-m", tmp_path / "m", "--device", DEVICE, "--precision", "fp32",
                  "--pool", "auto", input=out).stdout
         out = vn("vn-classify", "-m", tmp_path / "m-head", "--by", "source", input=out).stdout
         head, *rows = [line.split("\t") for line in out.decode().splitlines()]
