@@ -2,16 +2,18 @@
  *
  *   mktokens [--vocabulary V] [--kind K] [--status] [--wide] [--null] [--taken] [--rows]
  *            [--seed N] RECORD...
- *   mktokens --load w52|w168|uni TOKENS BATCH
+ *   mktokens [--vocabulary V] [--tokenizer DIGEST] --load w52|w168|uni|dna TOKENS BATCH
  *
  * A RECORD is "0,20,5,2" (token ids), "N" (N random tokens between <cls> and <eos>, N >= 3),
  * "-" (no tokens) or "/" (begins a new batch); ":WORD" at its end is its status. Columns: id,
  * record, tokens, status (with --status), sample (int32, to be carried along). --wide writes
  * uint32 tokens, --null makes the first row of tokens null, --taken adds a column
- * "embedding", --rows gives embeddings of width 1 instead of tokens, --kind and --vocabulary say what the stream claims to be (tokens, esm2; no
- * vocabulary for "none"). --load writes records of about TOKENS tokens in all, in batches of
- * about BATCH: w52 has 50 to 52 of them a record (reads of 150 bp), w168 150 to 168, uni as
- * in UniProt, log-normal, 32 to 1024. */
+ * "embedding", --rows gives embeddings of width 1 instead of tokens, --kind, --vocabulary
+ * and --tokenizer say what the stream claims to be (tokens, esm2, no tokenizer's digest; no
+ * vocabulary for "none"). --load writes
+ * records of about TOKENS tokens in all, in batches of about BATCH: w52 has 50 to 52 of them a
+ * record (reads of 150 bp), w168 150 to 168, uni as in UniProt, log-normal, 32 to 1024, and dna
+ * 30 to 110, as DNABERT-S has of chunks of 300 bp. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -116,6 +118,8 @@ static int load_length(const char *load) {
         return 50 + (int)draw(3);
     if (!strcmp(load, "w168"))
         return 150 + (int)draw(19);
+    if (!strcmp(load, "dna"))
+        return 30 + (int)draw(81);
     if (strcmp(load, "uni") != 0)
         return 0;
     double u = (draw(65536) + 1) / 65536.0, v = draw(65536) / 65536.0;
@@ -146,13 +150,16 @@ static void add_load(struct vn_writer *w, struct vn_builder *c, int n_columns,
 
 int main(int argc, char **argv) {
     const char *vocabulary = "esm2", *kind = "tokens";
-    const char *load = NULL;
-    char members[200];
+    const char *load = NULL, *tokenizer = NULL;
+    char members[300];
+    int n_members;
     int i = 1;
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
         const char *o = argv[i] + 2;
         if (!strcmp(o, "vocabulary"))
             vocabulary = argv[++i];
+        else if (!strcmp(o, "tokenizer"))
+            tokenizer = argv[++i];
         else if (!strcmp(o, "kind"))
             kind = argv[++i];
         else if (!strcmp(o, "seed"))
@@ -192,8 +199,11 @@ int main(int argc, char **argv) {
         check(vn_schema_add_flat(&s, "status", VN_UTF8, &err));
     if (taken)
         check(vn_schema_add_flat(&s, "embedding", VN_INT32, &err));
-    snprintf(members, sizeof members, "\"program\":\"mktokens\",\"vocabulary\":\"%s\"",
-             vocabulary);
+    n_members = snprintf(members, sizeof members,
+                         "\"program\":\"mktokens\",\"vocabulary\":\"%s\"", vocabulary);
+    if (tokenizer)
+        snprintf(members + n_members, sizeof members - (size_t)n_members,
+                 ",\"tokenizer\":\"%s\"", tokenizer);
     if (strcmp(vocabulary, "none") != 0)
         check(vn_schema_add_program(&s, members, &err));
     for (int k = 0; k < s.n_fields; k++)
