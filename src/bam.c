@@ -39,7 +39,7 @@ struct bam_reads {
     int rc;
     struct vn_error err;
     int64_t bytes;
-    bool as_it_is; /* CRAM */
+    bool in_blocks; /* what it writes */
     uint8_t tail[TAIL];
     uint8_t buf[STEP];
     uint8_t block[BLOCK_HEAD + BLOCK + BLOCK_END];
@@ -83,9 +83,9 @@ static int write_block(struct bam_reads *b, const uint8_t *p, size_t n) {
 }
 
 /* Of plain SAM and BAM htslib wants 64 KiB before it gives the first read, and of blocks only
- * the one where the read ends: blocks are what it gets, as large as what has come. */
+ * the one where the read ends: at once is by blocks, each as large as what has come. */
 static int pass_on(struct bam_reads *b, size_t n) {
-    if (b->as_it_is)
+    if (!b->in_blocks)
         return write_all(b, b->buf, n);
     int rc = VN_OK;
     for (size_t at = 0; at < n && rc == VN_OK; at += BLOCK)
@@ -101,7 +101,8 @@ static int pass_on(struct bam_reads *b, size_t n) {
 static void *feed(void *arg) {
     struct bam_reads *b = arg;
     int64_t n = vn_read_full(b->source, b->buf, MAGIC, &b->err);
-    b->as_it_is = n == MAGIC && !memcmp(b->buf, "CRAM", MAGIC);
+    if (n == MAGIC && !memcmp(b->buf, "CRAM", MAGIC))
+        b->in_blocks = false;
     while (n > 0) {
         b->bytes += n;
         keep_tail(b, b->buf, (size_t)n);
@@ -157,6 +158,7 @@ static int open_pipe(struct bam_reads *b, struct vn_error *err) {
     int fd[2];
     if (pipe2(fd, O_CLOEXEC) != 0)
         return vn_fail_errno(err, VN_EFAIL, errno, "cannot make a pipe");
+    fcntl(fd[1], F_SETPIPE_SZ, (int)STEP); /* if refused, a step waits for htslib: slower */
     hFILE *in = hdopen(fd[0], "r");
     if (!in) {
         close(fd[0]);
@@ -275,7 +277,8 @@ static void bam_close(struct vn_reads *base) {
     free(b);
 }
 
-int vn_bam_open(struct vn_source *source, struct vn_reads **out, struct vn_error *err) {
+int vn_bam_open(struct vn_source *source, bool at_once, struct vn_reads **out,
+                struct vn_error *err) {
     struct bam_reads *b = vn_calloc(1, sizeof *b, err);
     if (!b) {
         vn_source_close(source);
@@ -284,6 +287,7 @@ int vn_bam_open(struct vn_source *source, struct vn_reads **out, struct vn_error
     hts_set_log_level(HTS_LOG_OFF); /* programs say what went wrong, in their own words */
     b->base = (struct vn_reads){bam_next, bam_bytes, bam_close, source->name};
     b->source = source;
+    b->in_blocks = at_once;
     b->read = bam_init1();
     int rc = b->read ? open_pipe(b, err)
                      : vn_fail(err, VN_EFAIL, "cannot allocate a reader of alignments");

@@ -11,9 +11,8 @@
 #include "reads.h"
 
 /* Takes over the source (also on failure): the decompressed file. A thread of its own reads
- * from it until the end, a failure, or close. A read of SAM and BAM is given out when its last
- * byte has come. */
-int vn_bam_open(struct vn_source *source, struct vn_reads **out, struct vn_error *err)
-    VN_NODISCARD;
+ * from it until the end, a failure, or close. */
+int vn_bam_open(struct vn_source *source, bool at_once, struct vn_reads **out,
+                struct vn_error *err) VN_NODISCARD;
 
 #endif

@@ -55,12 +55,12 @@ static bool is_alignments(const uint8_t *head, size_t n) {
     return false;
 }
 
-static int open_alignments(struct vn_source *source, struct vn_reads **out,
+static int open_alignments(struct vn_source *source, bool at_once, struct vn_reads **out,
                            struct vn_error *err) {
 #if VN_HAVE_HTSLIB
-    return vn_bam_open(source, out, err);
+    return vn_bam_open(source, at_once, out, err);
 #else
-    (void)out;
+    (void)at_once, (void)out;
     int rc = vn_fail(err, VN_EINCOMPAT,
                      "cannot read '%s': it holds alignments, and vn was built without htslib",
                      source->name);
@@ -69,7 +69,8 @@ static int open_alignments(struct vn_source *source, struct vn_reads **out,
 #endif
 }
 
-int vn_reads_open(struct vn_source *source, struct vn_reads **out, struct vn_error *err) {
+int vn_reads_open(struct vn_source *source, bool at_once, struct vn_reads **out,
+                  struct vn_error *err) {
     struct vn_source *plain;
     uint8_t head[HEAD];
     size_t n = 0;
@@ -82,6 +83,6 @@ int vn_reads_open(struct vn_source *source, struct vn_reads **out, struct vn_err
         vn_source_close(plain);
         return rc;
     }
-    return is_alignments(head, n) ? open_alignments(plain, out, err)
+    return is_alignments(head, n) ? open_alignments(plain, at_once, out, err)
                                   : open_text(plain, out, err);
 }

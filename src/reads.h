@@ -16,9 +16,11 @@ struct vn_reads {
     const char *name;                  /* of the source, for messages */
 };
 
-/* Takes over the source (also on failure). VN_EINCOMPAT for alignments where vn was built
- * without htslib. */
-int vn_reads_open(struct vn_source *source, struct vn_reads **out, struct vn_error *err)
-    VN_NODISCARD;
+/* Takes over the source (also on failure). at_once: for a source that is still being written;
+ * a read of SAM and BAM is given out when its last byte has come, as is always one of FASTQ;
+ * otherwise when 64 KiB more have, which is cheaper. VN_EINCOMPAT for alignments where vn was
+ * built without htslib. */
+int vn_reads_open(struct vn_source *source, bool at_once, struct vn_reads **out,
+                  struct vn_error *err) VN_NODISCARD;
 
 #endif

@@ -307,7 +307,7 @@ static int open_input(struct orf *o, const char *path, struct vn_source **source
     if (rc == VN_OK)
         rc = vn_timer_wait(o->timer, o->unsent, err);
     if (rc == VN_OK)
-        return vn_timer_go_on(o->timer, vn_reads_open(*source, in, err), err);
+        return vn_timer_go_on(o->timer, vn_reads_open(*source, o->timer, in, err), err);
     vn_source_close(*source);
     return rc;
 }

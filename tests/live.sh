@@ -144,7 +144,9 @@ talk_fails() { # name, status wanted, pipeline, said
 talk_fails 'the disk is full: vn-pack' 74 "$pack -o /dev/full" "$a"
 talk_fails 'the disk is full: vn-orf' 74 "$orf -o /dev/full" "$d"
 [ -n "$alignments" ] && talk_fails 'the disk is full: vn-orf of BAM' 74 "$orf -o /dev/full" "!bam; bam d $bases"
-[ -n "$alignments" ] && talk_fails 'the disk is full, no latency: vn-orf of BAM' 74 "vn-orf --chunk 1 --to chunk -o /dev/full" "!bam; bam d $(printf 'ACGT%.0s' {1..4000})"
+# the first read comes when 64 KiB have
+[ -n "$alignments" ] && talk_fails 'the disk is full, no latency: vn-orf of BAM' 74 "vn-orf --chunk 1 --to chunk -o /dev/full" \
+    "!bam; bam d $(printf 'ACGT%.0s' {1..4000}); bam d $(printf 'ACGT%.0s' {1..8000})"
 talk_fails 'the disk is full: vn-orf to FASTA' 74 "$orf --to protein -o /dev/full" "$d"
 talk_fails 'the disk is full, and nobody writes to the FIFO: vn-pack' 74 "$pack one.fq silent -o /dev/full" ''
 talk_fails 'the disk is full, and nobody writes to the FIFO: vn-orf' 74 "$orf one.fq silent -o /dev/full" ''
