@@ -3,7 +3,7 @@
 
     train.py --data reads.npz -o RUN [--preset full|tiny] [--device cuda] [--set STAGE.KEY=VALUE]...
 
-Stages, each resumed where it was stopped: `pretrain-teacher` and `teacher` (masked residues, then
+Stages, each resumed where it was stopped: `pretrain-teacher` and `teacher` (masked codons, then
 labels, on an encoder that is too slow to ship), `pretrain` and `student` (the same for the one
 that ships, which learns from the teacher too), `calibrate`, and the export of RUN/vn-virus and
 RUN/vn-virus-head. A stage ends after its steps or its seconds, whichever comes first; the
@@ -39,6 +39,7 @@ NAME = "vn-virus"
 LENGTHS = [500, 299, 149]  # trained on: 2 modulo 3, so that no frame is padded
 TESTED = [150, 300, 500]
 SEED = 20
+MOST_LOST = 20  # steps of a stage
 
 NEAR = [[-1, 1, -2, 2], [-1, 1, -3, 3]]  # Layer.look_at
 BIG = {"layers": 6, "width": 384, "heads": 6, "inner": 1536, "hidden": [384], "near": NEAR}
@@ -47,14 +48,14 @@ SMALL = {"layers": 3, "width": 128, "heads": 4, "inner": 256, "hidden": [256],
 MASKED = {"kind": "masked", "steps": 1 << 20, "muon": True, "dropout": 0.0}
 LABELS = {"kind": "labels", "steps": 1 << 20, "muon": True, "smooth": 0.02, "tau": 0.3}
 STAGES = {  # seconds are of an H200, and what is there to be spent; steps are more than enough
-    "pretrain-teacher": {**MASKED, "net": BIG, "tokens": 1 << 17, "seconds": 150,
+    "pretrain-teacher": {**MASKED, "net": BIG, "tokens": 1 << 17, "seconds": 45,
                          "rate": 8e-4, "decay": 0.02},
-    "teacher": {**LABELS, "net": BIG, "tokens": 1 << 17, "seconds": 360, "rate": 4e-4,
+    "teacher": {**LABELS, "net": BIG, "tokens": 1 << 17, "seconds": 180, "rate": 8e-4,
                 "decay": 0.1, "dropout": 0.15, "noise": 0.2, "alpha": 0.0,
                 "from": "pretrain-teacher"},
-    "pretrain": {**MASKED, "net": SMALL, "tokens": 1 << 18, "seconds": 90, "rate": 2e-3,
+    "pretrain": {**MASKED, "net": SMALL, "tokens": 1 << 17, "seconds": 25, "rate": 2e-3,
                  "decay": 0.01},
-    "student": {**LABELS, "net": SMALL, "tokens": 1 << 18, "seconds": 480, "rate": 2e-3,
+    "student": {**LABELS, "net": SMALL, "tokens": 1 << 17, "seconds": 200, "rate": 3e-3,
                 "decay": 0.02, "dropout": 0.0, "noise": 0.1, "alpha": 0.7,
                 "from": "pretrain", "teacher": "teacher"},
 }
@@ -281,7 +282,7 @@ class Stage:
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizers = optimizers_of(self.net, settings)
         self.schedule = Schedule(settings)
-        self.best, self.score, self.history = None, {}, []
+        self.best, self.score, self.history, self.lost = None, {}, [], 0
         path = run.path(name + ".pt")
         if os.path.exists(path):
             self.restore(torch.load(path, map_location=run.device, weights_only=True))
@@ -327,12 +328,18 @@ class Stage:
         with self.run.autocast():
             loss = loss_of(net, batch, generator, self.s)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.schedule.step += 1
+        if not norm.isfinite():
+            self.lost += 1
+            say(f"{self.name}: step {self.schedule.step}: a gradient that is not finite, left out")
+            if self.lost > MOST_LOST:
+                raise SystemExit(f"{self.name}: {self.lost} gradients were not finite")
+            return loss
         for optimizer in self.optimizers:
             optimizer.step()
         with torch.no_grad():
             self.follow()
-        self.schedule.step += 1
         return loss
 
     def look(self, loss):

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from conftest import DEVICE
 from test_esm2 import FULL_8M, SCALED, embed, fairesm, make_model, masked, proteins
 
 STANDARD = ("--attention", "standard")
@@ -41,9 +42,9 @@ class Sums(TorchFunctionMode):
         return out.float().half()
 
 
-def half_model(path, sequences, layer):
-    fair = fairesm.load(path, torch.half)
-    return [fairesm.hidden(fair, fairesm.encode(fair, s), [layer])[layer].float().numpy()
+def half_model(path, sequences, layer, device="cpu"):
+    fair = fairesm.load(path, torch.half).to(device)
+    return [fairesm.hidden(fair, fairesm.encode(fair, s), [layer])[layer].float().cpu().numpy()
             for s in sequences]
 
 
@@ -95,10 +96,12 @@ def test_short_ones_as_fairesm_with_itself(model, tmp_path):
     sequences = proteins([1, 1, 2, 2, 3, 5, 8, 13], 11)
     want = pooled(half_model(path, sequences, layers))
     with Sums(torch.float32):
-        again = pooled(half_model(path, sequences, layers))
+        again = rms(pooled(half_model(path, sequences, layers)), want)
+    if DEVICE != "cpu":  # where the sums are in yet another order
+        again = max(again, rms(pooled(half_model(path, sequences, layers, DEVICE)), want))
     got, _ = embed(path, sequences, tmp_path, *STANDARD)
-    print(f"standard {rms(pooled(got), want):.1e}, fair-esm {rms(again, want):.1e}")
-    assert rms(pooled(got), want) <= 1.5 * rms(again, want)
+    print(f"standard {rms(pooled(got), want):.1e}, fair-esm {again:.1e}")
+    assert rms(pooled(got), want) <= 1.5 * again
 
 
 def test_long_ones_have_the_angles_of_half(tmp_path):

@@ -61,7 +61,8 @@ def load(path, dtype=torch.float32):
 @torch.no_grad()
 def hidden(model, tokens, layers):
     """Hidden states [n, D] of one sequence of token ids, by layer."""
-    out = model(torch.tensor([list(map(int, tokens))]), repr_layers=list(layers))
+    ids = torch.tensor([list(map(int, tokens))], device=next(model.parameters()).device)
+    out = model(ids, repr_layers=list(layers))
     return {k: v[0] for k, v in out["representations"].items()}
 
 
