@@ -5,30 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <deque>
 #include <vector>
 
+#include "shared.h"
 #include "state.h"
-
-#ifdef EMU_ASAN /* kernels are compiled with the address sanitizer; this file is not */
-#include <sanitizer/asan_interface.h>
-#define POISON(p, n) __asan_poison_memory_region(p, n)
-#define UNPOISON(p, n) __asan_unpoison_memory_region(p, n)
-#define IS_POISONED(p) __asan_address_is_poisoned(p)
-#else
-#define POISON(p, n) ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
-#define IS_POISONED(p) ((void)(p), 0)
-#endif
 
 #define STACK ((size_t)256 << 10) /* of a fibre; its lowest page is not mapped */
 #define MAX_THREADS 1024          /* of a block */
-#define MAX_CLUSTER 8
 #define BARRIERS 16
-#define REDZONE 128 /* between variables in shared memory */
 
 /* ---- who is who ------------------------------------------------------------------ */
 
@@ -70,23 +56,15 @@ struct emu_thread {
     emu_state own;
 };
 
-/* In shared memory, not dynamic. */
-struct variable {
-    const char *name;
-    void *at;
-};
-
 struct emu_block {
     emu_index index;
     unsigned rank; /* in the cluster */
-    char *shared;  /* EMU_SHARED bytes */
+    emu_shared shared;
     int threads, live;
     emu_thread *all;
     std::vector<emu_warp_state> warps;
     std::vector<emu_group_state> groups;
     barrier barriers[BARRIERS];
-    size_t used; /* bytes of shared memory */
-    std::vector<variable> variables;
 };
 
 emu_thread *emu_self;
@@ -95,12 +73,11 @@ emu_index emu_thread_index, emu_block_index, emu_block_size, emu_grid_size;
 static struct {
     emu_launch launch;
     const std::function<void()> *body;
-    emu_block blocks[MAX_CLUSTER];
+    emu_block blocks[EMU_CLUSTER];
     unsigned n_blocks; /* that run now */
     int live;
     barrier cluster;
     std::deque<std::function<void()>> later;
-    char *arena; /* shared memory of MAX_CLUSTER blocks */
     void *main_sp;
 } now;
 
@@ -408,43 +385,18 @@ static void happen() {
     f();
 }
 
-/* ---- shared memory --------------------------------------------------------------- */
+/* ---- for the other files --------------------------------------------------------- */
 
-void *emu_dynamic() {
-    return emu_self->block->shared;
+emu_shared *emu_shared_own() {
+    return &emu_self->block->shared;
 }
 
-void *emu_static(const char *name, size_t bytes) {
-    emu_block *k = emu_self->block;
-    for (size_t i = 0; i < k->variables.size(); i++)
-        if (!strcmp(k->variables[i].name, name))
-            return k->variables[i].at;
-    size_t begin = (k->used + REDZONE + 127) & ~(size_t)127;
-    if (begin + bytes > EMU_DYNAMIC_MAX)
-        emu_fail({NULL, 0}, "%zu bytes of shared memory", begin + bytes);
-    k->used = begin + bytes;
-    UNPOISON(k->shared + begin, bytes);
-    memset(k->shared + begin, 0xff, bytes);
-    k->variables.push_back({name, k->shared + begin});
-    return k->shared + begin;
-}
-
-uint32_t emu_shared_offset(const void *p, emu_at at) {
-    ptrdiff_t d = (const char *)p - emu_self->block->shared;
-    if (d < 0 || d >= (ptrdiff_t)emu_self->block->used)
-        emu_fail(at, "an address that is not in the block's shared memory");
-    return (uint32_t)d;
-}
-
-void *emu_shared_at(uint32_t offset, unsigned rank, size_t bytes, emu_at at) {
+emu_shared *emu_shared_of(unsigned rank, emu_at at) {
     if (rank >= now.n_blocks)
         emu_fail(at, "block %u of a cluster of %u", rank, now.n_blocks);
     if (!now.blocks[rank].live)
         emu_fail(at, "shared memory of block %u of the cluster, which has ended", rank);
-    size_t used = now.blocks[rank].used;
-    if (offset + bytes > used)
-        emu_fail(at, "bytes %u to %zu of %zu of shared memory", offset, offset + bytes, used);
-    return now.blocks[rank].shared + offset;
+    return &now.blocks[rank].shared;
 }
 
 unsigned emu_cluster_rank() {
@@ -467,29 +419,6 @@ emu_state *emu_own_of(int number) {
     return &emu_self->block->all[number].own;
 }
 
-void emu_remember(std::vector<emu_snapshot> &all, int group, const void *p, size_t bytes) {
-    for (const emu_snapshot &s : all)
-        if (s.at == p && s.group == group && s.bytes.size() == bytes)
-            return;
-    all.push_back({group, p, std::vector<char>((const char *)p, (const char *)p + bytes)});
-}
-
-void emu_settle(std::vector<emu_snapshot> &all, int groups, const char *what, emu_at at) {
-    size_t kept = 0;
-    for (emu_snapshot &s : all) {
-        if (s.group >= groups)
-            all[kept++] = std::move(s);
-        else if (memcmp(s.at, s.bytes.data(), s.bytes.size()) != 0)
-            emu_fail(at, "shared memory has changed while %s read it", what);
-    }
-    all.resize(kept);
-}
-
-void emu_check(const void *p, size_t bytes, emu_at at) {
-    if (IS_POISONED(p) || IS_POISONED((const char *)p + bytes - 1))
-        emu_fail(at, "%zu bytes at %p are not all of what was allocated", bytes, p);
-}
-
 /* ---- blocks ---------------------------------------------------------------------- */
 
 static void fibre_main() {
@@ -506,21 +435,12 @@ static void fibre_main() {
     abort();
 }
 
-static void *pages(size_t bytes) {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) {
-        fprintf(stderr, "emulated CUDA: cannot map %zu bytes\n", bytes);
-        abort();
-    }
-    return p;
-}
-
 /* Threads of block `rank`, in one array that stays. */
 static emu_thread *threads_of(unsigned rank) {
-    static emu_thread *made[MAX_CLUSTER];
+    static emu_thread *made[EMU_CLUSTER];
     if (!made[rank]) {
         made[rank] = new emu_thread[MAX_THREADS]();
-        char *stacks = (char *)pages(MAX_THREADS * STACK);
+        char *stacks = (char *)emu_pages(MAX_THREADS * STACK);
         for (int i = 0; i < MAX_THREADS; i++) {
             made[rank][i].stack = stacks + (size_t)i * STACK;
             mprotect(made[rank][i].stack, 4096, PROT_NONE);
@@ -536,16 +456,7 @@ static void block_begin(unsigned rank, emu_index index) {
     k->rank = rank;
     k->threads = k->live = (int)(size.x * size.y * size.z);
     k->all = threads_of(rank);
-    if (!now.arena) {
-        char *p = (char *)pages((MAX_CLUSTER + 1) * (size_t)EMU_SHARED);
-        now.arena = (char *)(((uintptr_t)p + EMU_SHARED - 1) & ~(uintptr_t)(EMU_SHARED - 1));
-    }
-    k->shared = now.arena + rank * (size_t)EMU_SHARED;
-    k->used = now.launch.shared;
-    k->variables.clear();
-    POISON(k->shared, EMU_SHARED);
-    UNPOISON(k->shared, k->used);
-    memset(k->shared, 0xff, k->used);
+    emu_shared_begin(&k->shared, rank, now.launch.shared);
     memset(k->barriers, 0, sizeof k->barriers);
     int warps = (k->threads + EMU_LANES - 1) / EMU_LANES;
     k->warps.assign((size_t)warps, emu_warp_state());

@@ -79,7 +79,8 @@ void emu_run(const emu_launch &, const std::function<void()> &thread);
 /* Dynamic shared memory of this block. */
 void *emu_dynamic();
 
-/* The block's variable of that name: made by the thread that asks first. */
+/* The block's variable of that name: made by the thread that asks first. Another one of the
+ * same name is found out if its size is another. */
 void *emu_static(const char *name, size_t bytes);
 
 /* Offset of what lies in the block's shared memory: an address in the shared window. */

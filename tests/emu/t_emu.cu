@@ -165,6 +165,19 @@ template <int BYTES, int AT> static bool run_dynamic() {
     dynamic<<<1, 32, BYTES, stream>>>(AT);
     return !cudaGetLastError() && !cudaStreamSynchronize(stream);
 }
+template <int N> __device__ float *scratch() {
+    __shared__ float s[N];
+    return s;
+}
+template <int N, int M> __global__ void named_alike(float *x) {
+    x[0] = scratch<N>() == scratch<M>();
+}
+template <int N, int M> static bool run_named_alike() {
+    float *x = numbers(1);
+    named_alike<N, M><<<1, 1, 0, stream>>>(x);
+    cudaStreamSynchronize(stream);
+    return x[0] == 1;
+}
 static bool run_unwritten() {
     float *x = NULL;
     cudaMalloc(&x, 4);
@@ -180,6 +193,8 @@ static void memory() {
     right(run_dynamic<1000, 999>);
     refused(run_dynamic<1000, 1000>, "use-after-poison");
     refused(run_dynamic<48 * 1024 + 1, 0>, "");
+    right(run_named_alike<8, 8>);
+    refused(run_named_alike<8, 12>, "are called 's': of 32 bytes and of 48");
     wrong_numbers(run_unwritten);
 }
 
