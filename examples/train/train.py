@@ -477,6 +477,12 @@ def finish(run, student, options):
     say(f"exported {run.path(NAME)} and {run.path(NAME)}-head; a {a:.4f} b {b:.4f} ECE {errors}")
 
 
+def needed(settings):
+    """The stages that must be complete before a student with these settings."""
+    teacher = settings["teacher"] if settings["alpha"] else None
+    return [name for name in (settings["from"], teacher) if name]
+
+
 def ablate(run, seconds, only):
     """A table of what each variant reaches on the part 'tune'."""
     print("variant", *(f"auroc {n}" for n in TESTED), "steps", "seconds", sep="\t")
@@ -484,6 +490,10 @@ def ablate(run, seconds, only):
         if only and name not in only:
             continue
         settings = {**run.stages["student"], "seconds": seconds, **change}
+        missing = [stage for stage in needed(settings) if stage not in run.stages]
+        if missing:
+            say(f"left out '{name}': it needs the stage '{missing[0]}', which this preset has not")
+            continue
         stage = Stage(run, "ablate-" + name.replace(" ", "-"), settings).train()
         print(name, *(f"{stage.score[n]:.4f}" for n in TESTED), stage.schedule.step,
               round(stage.schedule.spent), sep="\t", flush=True)

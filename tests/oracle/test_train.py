@@ -236,6 +236,22 @@ def test_whole_run(pack, tmp_path):
         assert (tmp_path / name).stat().st_size > 0
 
 
+def test_ablate_without_teacher(pack, tmp_path, capsys):
+    """Without a teacher's stage the variant that needs one is left out, and that alone."""
+    net = '{"layers": 1, "width": 32, "heads": 2, "inner": 64, "hidden": [16]}'
+    chosen = train.settings_of(argparse.Namespace(preset="cpu", time=1, set=[
+        f"student.net={net}", "student.steps=1", "student.tokens=2000"]))
+    run = train.Run(options(pack, tmp_path), chosen)
+    train.ablate(run, 1e9, ["as it is", "teacher only", "no noise"])
+    said = capsys.readouterr()
+    assert [row.split("\t")[0] for row in said.out.splitlines()] == [
+        "variant", "as it is", "no noise"]
+    assert "left out 'teacher only': it needs the stage 'teacher'" in said.err
+    kept = [name for name, change in train.ABLATIONS.items()
+            if set(train.needed({**chosen["student"], **change})) <= set(chosen)]
+    assert set(train.ABLATIONS) - set(kept) == {"teacher only"}
+
+
 def test_calibration():
     """A known line is found again, and folded in."""
     g = torch.Generator().manual_seed(1)
