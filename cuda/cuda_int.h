@@ -102,7 +102,7 @@ int vn_cuda_gemm_any(struct vn_cuda *c, const struct vn_linear_args *a,
                      const void *weight, const float *bias, int64_t n_out, int64_t n_in,
                      struct vn_error *err);
 
-/* hgemm.cu: own products on Hopper, every epilogue inside. Whether one is to be used for
+/* hgemm.cu: own products on Hopper, their epilogues inside. Whether one is to be used for
  * this matrix; the bytes that its bias, f32, must have room for (the rest is not read into
  * any result). Weight and bias stay the caller's, and must stay; NULL is legal to free. */
 struct vn_hgemm;

@@ -1,20 +1,19 @@
-/* hgemm.cu - own matrix products on Hopper, in fp16 and bf16, with every epilogue inside:
+/* hgemm.cu - own matrix products on Hopper, in fp16 and bf16, with their epilogues inside:
  * which kernel for which shape, and how it is launched. hgemm.cuh has the kernel.
  *
- * The choice rests on sustained runs of single products on an H200 at its power limit, in
- * turn with the best of eight algorithms of cuBLASLt and the kernels that it needs besides
- * (Gaussian data, fp16, 67,584 rows; 135,168 for widths below 1280):
+ * The choice rests on the time that a product takes in a whole model, on an H200 at its
+ * power limit (fp16, 65,536 tokens at once in records of 50 to 110), against cuBLASLt and
+ * the kernels that it needs besides:
  *
- *   width   q, k, v   attention's output   up, with GELU   down
- *   2560      -2 %          +2 %               +2 %         -2 %
- *   1280      +2 %         +14 %              +11 %          0 %
- *    640     -11 %          -6 %              +13 %        -12 %
- *    480     +11 %          -6 %               +9 %         +2 %
- *    320     +15 %          -4 %               +6 %         -3 %
+ *   model, width       q, k, v   up, with GELU or GLU
+ *   ESM-2 3B,   2560      0 %          +7 %
+ *   ESM-2 650M, 1280     +5 %         +17 %
+ *   DNABERT-S,   768    +11 %         +18 %
+ *   ESM-2 150M,  640   cuBLASLt       +17 %
+ *   ESM-2 35M,   480    +16 %         +16 %
+ *   ESM-2 8M,    320    +12 %         +20 %
  *
- * What loses much goes to cuBLASLt; what loses little does not where all other products of
- * the model are ours. */
-#include <math.h>
+ * Sums that are added to the residual are cuBLASLt's: ours took 2 to 20 % longer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +32,7 @@ typedef void (*kernel_fn)(CUtensorMap, CUtensorMap, CUtensorMap, hgemm_args);
 /* An instance of the kernel. */
 struct instance {
     kernel_fn kernel;
-    int bn, cm, columns, block, size, stages, bytes;
+    int bn, cm, columns, block, stages, bytes;
 };
 
 struct vn_hgemm {
@@ -57,7 +56,6 @@ template <class T, int BN, int CM, enum vn_epilogue EPI> static struct instance 
                          CM,
                          S::columns,
                          S::block,
-                         S::size,
                          S::stages,
                          S::bytes};
     static_assert(S::stages <= MIN_STEPS, "bias would be overwritten");
@@ -85,8 +83,7 @@ static bool choose(int64_t n_out, int64_t n_in, enum vn_epilogue e, struct insta
         *k = instance_of<T, 256, 2, VN_EPI_GLU>();
         return n_out % 16 == 0;
     case VN_EPI_RESIDUAL:
-        *k = instance_of<T, 256, 2, VN_EPI_RESIDUAL>();
-        return wide;
+        break;
     }
     return false;
 }
@@ -115,25 +112,21 @@ size_t vn_hgemm_bias_bytes(int64_t n_out) {
 /* ---- descriptions of matrices ---------------------------------------------------- */
 
 static CUtensorMapDataType type_of(enum vn_dtype t) {
-    return t == VN_F16    ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-           : t == VN_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                          : CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    return t == VN_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
 }
 
 /* A row-major matrix [rows, columns] that is copied in boxes of box_rows x box_columns,
  * swizzled over the whole row of a box. */
-static CUresult describe(const struct vn_hgemm *h, CUtensorMap *map, enum vn_dtype type,
-                         const void *at, int64_t rows, int64_t columns, int box_rows,
-                         int box_columns) {
-    size_t size = vn_dtype_size(type);
+static CUresult describe(const struct vn_hgemm *h, CUtensorMap *map, const void *at,
+                         int64_t rows, int64_t columns, int box_rows, int box_columns) {
     const cuuint64_t dims[2] = {(cuuint64_t)columns, (cuuint64_t)rows};
-    const cuuint64_t strides[1] = {(cuuint64_t)columns * size};
+    const cuuint64_t strides[1] = {(cuuint64_t)columns * 2};
     const cuuint32_t box[2] = {(cuuint32_t)box_columns, (cuuint32_t)box_rows};
     const cuuint32_t ones[2] = {1, 1};
-    return h->encode(map, type_of(type), 2, (void *)at, dims, strides, box, ones,
+    return h->encode(map, type_of(h->act), 2, (void *)at, dims, strides, box, ones,
                      CU_TENSOR_MAP_INTERLEAVE_NONE,
-                     box_columns * size == 128 ? CU_TENSOR_MAP_SWIZZLE_128B
-                                               : CU_TENSOR_MAP_SWIZZLE_64B,
+                     box_columns == 64 ? CU_TENSOR_MAP_SWIZZLE_128B
+                                       : CU_TENSOR_MAP_SWIZZLE_64B,
                      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 
@@ -205,7 +198,7 @@ int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *
     if (!e)
         r = s->epilogue == VN_EPI_GLU
                 ? describe_gated(h, weight)
-                : describe(h, &h->w, h->act, weight, h->n, h->in, h->k.bn / h->k.cm, BK);
+                : describe(h, &h->w, weight, h->n, h->in, h->k.bn / h->k.cm, BK);
     if (e || r) {
         free(h);
         return vn_fail(err, VN_EFAIL, "cuda: cannot prepare a product of %lld x %lld: %s (%d)",
@@ -224,10 +217,9 @@ static CUresult look(struct vn_hgemm *h, const void *x, void *y, int64_t rows) {
     if (x == h->x_at && y == h->y_at && rows == h->rows)
         return CUDA_SUCCESS;
     int width = h->n / (h->k.bn / h->k.columns); /* half of them where gates go */
-    CUresult r = describe(h, &h->x, h->act, x, rows, h->in, BM, BK);
+    CUresult r = describe(h, &h->x, x, rows, h->in, BM, BK);
     if (!r)
-        r = describe(h, &h->y, h->k.size == 4 ? VN_F32 : h->act, y, rows, width, 64,
-                     h->k.block);
+        r = describe(h, &h->y, y, rows, width, 64, h->k.block);
     h->x_at = r ? NULL : x;
     h->y_at = y;
     h->rows = rows;

@@ -29,16 +29,12 @@ struct hgemm_args {
 
 // Shapes for one epilogue.
 template <int BN, enum vn_epilogue EPI> struct hgemm_shape {
-    static constexpr bool f32 = EPI == VN_EPI_RESIDUAL; /* type of y */
     /* the sums of a finished tile wait in f32 where registers allow it, else in y's type */
-    static constexpr bool exact = f32 || BN <= 192;
-    static constexpr int size = f32 ? 4 : 2;
+    static constexpr bool exact = BN <= 192;
     static constexpr int columns = EPI == VN_EPI_GLU ? BN / 2 : BN; /* of y in a tile */
     /* columns stored at once, in rows of 128 bytes, or of 64 where that does not divide */
-    static constexpr int block = f32 ? 32 : columns % 64 ? 32 : 64;
-    static constexpr int blocks = columns / block, out = 64 * block * size;
-    /* blocks that do not wait, where registers do not do for all */
-    static constexpr int at_once = f32 && BN > 192 ? blocks / 2 : 0;
+    static constexpr int block = columns % 64 ? 32 : 64;
+    static constexpr int blocks = columns / block, out = 64 * block * 2;
     static constexpr int bias = 2 * BN * 4, barriers = 256;
     static constexpr int stage = (BM + BN) * BK * 2;
     static constexpr int stages = (232448 - 4 * out - bias - barriers) / stage;
@@ -114,9 +110,8 @@ template <int CM> static __device__ __forceinline__ void give_back(uint64_t *emp
 // Where row r, column j of a block lies, in values: swizzled in pieces of 16 bytes as the
 // TMA wants it.
 template <class S> static __device__ __forceinline__ int out_at(int r, int j) {
-    constexpr int piece = 16 / S::size, pieces = S::block / piece;
-    int x = pieces == 8 ? r & 7 : r >> 1 & 3;
-    return r * S::block + (((j / piece) ^ x) * piece | j % piece);
+    int x = S::block == 64 ? r & 7 : r >> 1 & 3;
+    return r * S::block + (((j / 8) ^ x) * 8 | j % 8);
 }
 
 // Sums of a finished tile with their bias, N times eight columns: lane l has columns
@@ -172,49 +167,32 @@ struct outlet {
     int group; /* of two */
 };
 
-// Block b of tile t, which is number `at` in h, to device memory, or added to it. `turn`
-// counts blocks and says which buffer is next.
+// Block b of tile t, whose sums are h, to device memory. `turn` counts blocks and says which
+// buffer is next.
 template <class S, class T, enum vn_epilogue EPI, class H>
-static __device__ __forceinline__ void store_block(const H &h, int at, const outlet &o,
-                                                   tile_of t, int b, int turn) {
+static __device__ __forceinline__ void store_block(const H &h, const outlet &o, tile_of t,
+                                                   int b, int turn) {
     char *buffer = o.buffer + (turn & 1) * S::out;
     int lane = (int)threadIdx.x % 32, row = (int)threadIdx.x % 128 / 32 * 16;
     bool first = threadIdx.x % 128 == 0;
     if (first)
         store_wait_read<1>(); /* the block before the last one has left the buffer */
     warpgroup_sync(1 + o.group);
-    if constexpr (S::f32) {
-        float *out = reinterpret_cast<float *>(buffer);
-        int r = row + lane / 4;
+    T *out = reinterpret_cast<T *>(buffer);
+    int r = row + lane % 16;
 #pragma unroll
-        for (int j = 0; j < S::block / 8; j++) {
-            float u[4];
-            h.get(at * (S::block / 8) + j, u);
-            int column = 8 * j + lane % 4 * 2;
-            *reinterpret_cast<float2 *>(out + out_at<S>(r, column)) = make_float2(u[0], u[1]);
-            *reinterpret_cast<float2 *>(out + out_at<S>(r + 8, column)) =
-                make_float2(u[2], u[3]);
-        }
-    } else {
-        T *out = reinterpret_cast<T *>(buffer);
-        int r = row + lane % 16;
-#pragma unroll
-        for (int j = 0; j < S::block / 8; j += 2) {
-            uint32_t y[2][2];
-            values<T, EPI>(y[0], h, at * (S::block / 8) + j);
-            values<T, EPI>(y[1], h, at * (S::block / 8) + j + 1);
-            stmatrix4(out + out_at<S>(r, 8 * j + lane / 16 * 8), y[0][0], y[0][1], y[1][0],
-                      y[1][1]);
-        }
+    for (int j = 0; j < S::block / 8; j += 2) {
+        uint32_t y[2][2];
+        values<T, EPI>(y[0], h, b * (S::block / 8) + j);
+        values<T, EPI>(y[1], h, b * (S::block / 8) + j + 1);
+        stmatrix4(out + out_at<S>(r, 8 * j + lane / 16 * 8), y[0][0], y[0][1], y[1][0],
+                  y[1][1]);
     }
     store_ready();
     warpgroup_sync(1 + o.group);
     if (first) {
         int x = t.n * S::columns + b * S::block, y = t.m * BM + o.group * 64;
-        if (S::f32)
-            tma_add(o.map, buffer, x, y);
-        else
-            tma_store(o.map, buffer, x, y);
+        tma_store(o.map, buffer, x, y);
         store_commit();
     }
 }
@@ -247,18 +225,17 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
                                                const float *bias, const outlet &o,
                                                uint64_t *full, uint64_t *empty,
                                                int clusters) {
-    constexpr int wait = S::blocks - S::at_once, now = S::at_once * S::block / 8;
     const uint32_t rank = cluster_rank();
     const int steps = (g.k + BK - 1) / BK;
     float c[BN / 8][4] = {};
-    sums<T, BN / 8 - now, S::exact> h;
+    sums<T, BN / 8, S::exact> h;
     tile_of t = {-1, 0}; /* the finished tile */
     int s = 0, parity = 0, half = 0, turn = 0;
     for (int i = (int)blockIdx.x / CM; i < g.tiles_m * g.tiles_n; i += clusters) {
         int last = 0, k = 0;
 #pragma unroll
-        for (int b = 0; b < wait; b++) {
-            for (int end = steps * (b + 1) / wait; k < end; k++) {
+        for (int b = 0; b < S::blocks; b++) {
+            for (int end = steps * (b + 1) / S::blocks; k < end; k++) {
                 barrier_wait(&full[s], (uint32_t)parity);
                 multiply<S, T, BN>(c, ring + s * S::stage, o.group, !k);
                 if (k) {
@@ -270,33 +247,22 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
                     s = 0, parity ^= 1;
             }
             if (t.m >= 0)
-                store_block<S, T, EPI>(h, b, o, t, S::at_once + b, turn++);
+                store_block<S, T, EPI>(h, o, t, b, turn++);
         }
         wgmma_wait<0>();
         give_back<CM>(empty, last);
         const float *at = bias + half * BN + threadIdx.x % 4 * 2;
         t = tile_number<CM>(g, i, rank);
-        if constexpr (S::at_once > 0) {
-            sums<T, S::block / 8, true> part;
 #pragma unroll
-            for (int b = 0; b < S::at_once; b++) {
-#pragma unroll
-                for (int j = 0; j < S::block / 8; j++)
-                    part.take(j, c[b * (S::block / 8) + j],
-                              *reinterpret_cast<const float2 *>(at + b * S::block + 8 * j));
-                store_block<S, T, EPI>(part, 0, o, t, b, turn++);
-            }
-        }
-#pragma unroll
-        for (int j = now; j < BN / 8; j++)
-            h.take(j - now, c[j], *reinterpret_cast<const float2 *>(at + 8 * j));
+        for (int j = 0; j < BN / 8; j++)
+            h.take(j, c[j], *reinterpret_cast<const float2 *>(at + 8 * j));
         half ^= 1;
     }
     if (t.m < 0)
         return;
 #pragma unroll
-    for (int b = 0; b < wait; b++)
-        store_block<S, T, EPI>(h, b, o, t, S::at_once + b, turn++);
+    for (int b = 0; b < S::blocks; b++)
+        store_block<S, T, EPI>(h, o, t, b, turn++);
     if (threadIdx.x % 128 == 0)
         store_wait();
 }

@@ -44,8 +44,7 @@ static inline void cluster_sync(EMU_HERE) {
 void emu_tile(void *to, const CUtensorMap *map, uint64_t *bar, int rank, const int *first,
               unsigned mask, emu_at at);
 void emu_bulk_copy(void *to, const void *from, uint32_t bytes, uint64_t *bar, emu_at at);
-void emu_tile_store(const CUtensorMap *map, const void *from, int x, int y, bool add,
-                    emu_at at);
+void emu_tile_store(const CUtensorMap *map, const void *from, int x, int y, emu_at at);
 void emu_store_wait(int groups, emu_at at);
 
 static inline void tma_prefetch(const CUtensorMap *) {
@@ -79,10 +78,7 @@ static inline void store_ready() {
 }
 static inline void tma_store(const CUtensorMap *map, const void *from, int x, int y,
                              EMU_HERE) {
-    emu_tile_store(map, from, x, y, false, at);
-}
-static inline void tma_add(const CUtensorMap *map, const void *from, int x, int y, EMU_HERE) {
-    emu_tile_store(map, from, x, y, true, at);
+    emu_tile_store(map, from, x, y, at);
 }
 static inline void store_commit() {
     emu_own()->store_groups++;

@@ -9,27 +9,24 @@
 #include "hopper.cuh"
 #include "num.h"
 
+#define SIZE 2 /* of an element, in bytes */
 #define RANKS 4
 #define MAGIC 0x70616d
 
 struct tensor {
-    uint32_t magic, type, rank, swizzle;
+    uint32_t magic, rank, swizzle;
     char *at;
-    uint64_t dims[RANKS], strides[RANKS]; /* in bytes; the first is the element's size */
+    uint64_t dims[RANKS], strides[RANKS]; /* in bytes; the first is SIZE */
     uint32_t box[RANKS];
 };
 static_assert(sizeof(tensor) <= sizeof(CUtensorMap), "a description's size");
 
 /* ---- descriptions ---------------------------------------------------------------- */
 
-static uint64_t size_of(uint32_t type) {
-    return type == CU_TENSOR_MAP_DATA_TYPE_FLOAT32 ? 4 : 2;
-}
-
 /* Whether the driver would take it. Strides may come in any order: the manual's example has
  * them grow, its list of what is required does not say so. */
 static bool valid(const tensor &t) {
-    const uint64_t inner = t.box[0] * size_of(t.type);
+    const uint64_t inner = t.box[0] * SIZE;
     if ((uintptr_t)t.at % 16 || inner % 16 ||
         inner > (t.swizzle == CU_TENSOR_MAP_SWIZZLE_128B ? 128 : 64))
         return false;
@@ -40,7 +37,7 @@ static bool valid(const tensor &t) {
     return true;
 }
 
-static CUresult encode(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank, void *at,
+static CUresult encode(CUtensorMap *map, CUtensorMapDataType, cuuint32_t rank, void *at,
                        const cuuint64_t *dims, const cuuint64_t *strides,
                        const cuuint32_t *box, const cuuint32_t *steps, CUtensorMapInterleave,
                        CUtensorMapSwizzle swizzle, CUtensorMapL2promotion,
@@ -49,13 +46,12 @@ static CUresult encode(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t ra
     if (rank < 1 || rank > RANKS)
         return CUDA_ERROR_INVALID_VALUE;
     t.magic = MAGIC;
-    t.type = type;
     t.rank = rank;
     t.swizzle = swizzle;
     t.at = (char *)at;
     for (uint32_t i = 0; i < rank; i++) {
         t.dims[i] = dims[i];
-        t.strides[i] = i ? strides[i - 1] : size_of(type);
+        t.strides[i] = i ? strides[i - 1] : SIZE;
         t.box[i] = box[i];
         if (steps[i] != 1)
             return CUDA_ERROR_INVALID_VALUE;
@@ -79,7 +75,7 @@ static tensor tensor_of(const CUtensorMap *map, uint32_t rank, emu_at at) {
 }
 
 static uint32_t box_bytes(const tensor &t) {
-    uint32_t bytes = (uint32_t)size_of(t.type);
+    uint32_t bytes = SIZE;
     for (uint32_t i = 0; i < t.rank; i++)
         bytes *= t.box[i];
     return bytes;
@@ -98,13 +94,13 @@ static uint32_t swizzled(const tensor &t, uint32_t offset) {
 template <class F>
 static void for_pieces(const tensor &t, uint32_t offset, unsigned rank, const int *first,
                        emu_at at, F f) {
-    const uint32_t size = (uint32_t)size_of(t.type), per = 16 / size;
+    const uint32_t per = 16 / SIZE;
     const uint32_t n = box_bytes(t) / 16;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t across = t.box[0] / per;
         uint32_t rest = i / across;
         int64_t x = (int64_t)first[0] + i % across * per;
-        char *p = t.at + x * size;
+        char *p = t.at + x * SIZE;
         for (uint32_t d = 1; d < t.rank; d++) {
             int64_t y = (int64_t)first[d] + rest % t.box[d];
             rest /= t.box[d];
@@ -119,8 +115,8 @@ static void for_pieces(const tensor &t, uint32_t offset, unsigned rank, const in
         for (uint32_t j = 0; j < per; j++) { /* the edge */
             bool there = p && x + j >= 0 && x + j < (int64_t)t.dims[0];
             if (there)
-                emu_check(p + j * size, size, at);
-            f(s + j * size, there ? p + j * size : NULL, size);
+                emu_check(p + j * SIZE, SIZE, at);
+            f(s + j * SIZE, there ? p + j * SIZE : NULL, SIZE);
         }
     }
 }
@@ -184,22 +180,17 @@ static void check_fences(emu_at at) {
     }
 }
 
-void emu_tile_store(const CUtensorMap *map, const void *from, int x, int y, bool add,
-                    emu_at at) {
+void emu_tile_store(const CUtensorMap *map, const void *from, int x, int y, emu_at at) {
     const tensor t = tensor_of(map, 2, at);
     const uint32_t offset = emu_shared_offset(from, at), bytes = box_bytes(t);
     const int first[2] = {x, y};
     check_box(t, offset, at);
     check_fences(at);
-    if (add && t.type != CU_TENSOR_MAP_DATA_TYPE_FLOAT32)
-        emu_fail(at, "an addition that is not in f32");
     emu_remember(emu_own()->stores, emu_own()->store_groups, from, bytes);
     for_pieces(t, offset, emu_cluster_rank(), first, at,
-               [add](const char *p, char *to, uint32_t n) {
-                   if (to && !add)
+               [](const char *p, char *to, uint32_t n) {
+                   if (to)
                        memcpy(to, p, n);
-                   for (uint32_t i = 0; to && add && i < n; i += 4)
-                       *(float *)(to + i) += *(const float *)(p + i);
                });
 }
 
