@@ -31,7 +31,8 @@ int vn_fail(struct vn_error *err, int status, const char *fmt, ...) VN_PRINTF(3,
 int vn_fail_errno(struct vn_error *err, int status, int errnum, const char *fmt, ...)
     VN_PRINTF(4, 5);
 
-/* Puts "<context>: " in front of the message that is there; returns err->status. */
+/* Puts "<context>: " in front of the message that is there; returns err->status, VN_EFAIL if
+ * `err` is NULL: who must return what had failed keeps it. */
 int vn_prefix(struct vn_error *err, const char *fmt, ...) VN_PRINTF(2, 3);
 
 #ifdef __cplusplus

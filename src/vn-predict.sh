@@ -370,15 +370,22 @@ interrupted() { # signal
     kill -"$1" $$
 }
 
+# A command that works on files, and what it prints; where it fails, what it says in our name.
+try() {
+    local said
+    said=$(LC_ALL=C "$@" 2>&1) || die 74 "${said#"$1: "}"
+    printf '%s' "$said"
+}
+
 # ---- the graph ------------------------------------------------------------------------------
 
 open_directory() {
     if [ ! -d "$dir" ]; then
-        mkdir -- "$dir" || exit 74
+        try mkdir -- "$dir"
         made=1
     fi
     case $dir in /*) ;; *) dir=./$dir ;; esac
-    tmp=$(mktemp -d "$dir/.$me.XXXXXX") || exit 74
+    tmp=$(try mktemp -d "$dir/.$me.XXXXXX") || exit
     export VN_PREDICT=$tmp
 }
 
@@ -477,11 +484,11 @@ finish() {
     local f
     trap '' INT TERM HUP # from here on it is all or nothing
     for f in "$tmp"/files/*; do
-        [ ! -e "$f" ] || mv -fT -- "$f" "$dir/${f##*/}" || exit 74
+        [ ! -e "$f" ] || try mv -fT -- "$f" "$dir/${f##*/}"
     done
     sed -n 's/^vn\.pg\.[0-9]*\t//p' "$tmp/header" >"$tmp/provenance.jsonl" || exit 74
     for f in provenance.jsonl frames.tsv calls.tsv; do
-        mv -fT -- "$tmp/$f" "$dir/$f" || exit 74
+        try mv -fT -- "$tmp/$f" "$dir/$f"
     done
     [ $quiet = 1 ] || [ $verbose = 0 ] || echo "$me: results in '$dir', $SECONDS s" >&2
 }

@@ -139,7 +139,8 @@ fails 66 'missing.fa' "no such file" $here reads.fa missing.fa
 fails 66 'missing.fa' "no such file, a new directory" $predict -m both -o "$PWD/new" missing.fa
 fails 65 'gzip' "a damaged file" $here "$bad/cut.fa.gz"
 fails 65 'line' "a digit in a sequence" $here reads.fa "$bad/digit.fa"
-fails 74 'no/new' "no place for the directory" $predict -m both -o "$PWD/no/new" reads.fa
+fails 74 "^vn-predict: cannot .*no/new'" "no place for the directory" $predict -m both -o "$PWD/no/new" reads.fa
+fails 74 "^vn-predict: failed .*'/proc/" "no place in the directory" $predict -m both -o /proc reads.fa
 fails 76 'trained on chunks of 300' "chunks of another length than the head's" \
     $predict -m trained -o "$PWD/new" --chunk 500 reads.fa
 fails 74 'not be written' "no room for the results" bash -c "ulimit -f 4; $here reads.fa"
@@ -147,7 +148,7 @@ vn-embed -m esm --device cuda dna.vn >/dev/null 2>err
 [ $? != 69 ] || fails 69 'cuda' "no GPU" $here --gpus 0 reads.fa
 mkdir taken && mkdir taken/calls.tsv
 $predict -m both -o taken reads.fa 2>err
-[ $? = 74 ] && [ "$(ls -A taken/calls.tsv)" = "" ]
+[ $? = 74 ] && [ "$(ls -A taken/calls.tsv)" = "" ] && grep -q "^vn-predict: cannot .*taken/calls.tsv'" err
 say $? "a directory that has the name of the results"
 
 # ---- killed and interrupted -------------------------------------------------------------
