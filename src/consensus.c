@@ -2,9 +2,10 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "text.h"
 
 /* Columns of the input. */
 enum { ID, RECORD, STATUS, SOURCE, CHUNK, FRAME, START, END, N_IN };
@@ -268,14 +269,24 @@ static int finish_chunk(struct vn_consensus *c, struct vn_error *err) {
     return vn_buf_append(where, &(struct interval){g->start, g->end}, sizeof *last, err);
 }
 
+static int put_interval(struct vn_buf *to, bool comma, const struct interval *i,
+                        struct vn_error *err) {
+    char text[2 * VN_NUMBER_TEXT + 2], *at = text;
+    if (comma)
+        *at++ = ',';
+    at += vn_format_int(at, i->start);
+    *at++ = '-';
+    at += vn_format_int(at, i->end);
+    return vn_buf_append(to, text, (size_t)(at - text), err);
+}
+
 static int write_intervals(struct vn_consensus *c, const struct vn_buf *where,
                            struct vn_error *err) {
     const struct interval *at = (const struct interval *)(const void *)where->data;
     int rc = VN_OK;
     c->text.len = 0;
     for (size_t i = 0; i < where->len / sizeof *at && rc == VN_OK; i++)
-        rc = vn_buf_printf(&c->text, err, "%s%" PRId64 "-%" PRId64, i ? "," : "", at[i].start,
-                           at[i].end);
+        rc = put_interval(&c->text, i > 0, &at[i], err);
     return rc;
 }
 
@@ -332,9 +343,13 @@ static int turn_to(struct vn_consensus *c, uint64_t source, int32_t chunk,
     return rc;
 }
 
-static size_t without(const char *id, size_t n, const char *suffix) {
-    const size_t m = strlen(suffix);
-    return n >= m && !memcmp(id + n - m, suffix, m) ? n - m : n;
+/* Letters of an id but for the suffix: a word, and then the number behind it. */
+static size_t without(const char *id, size_t n, const char *word, uint64_t number) {
+    char digits[VN_NUMBER_TEXT];
+    const size_t w = strlen(word), d = (size_t)vn_format_uint(digits, number);
+    return n >= w + d && !memcmp(id + n - d, digits, d) && !memcmp(id + n - d - w, word, w)
+               ? n - d - w
+               : n;
 }
 
 /* Scores of a row go to its chunk and its source. */
@@ -361,7 +376,6 @@ static void take_scores(struct vn_consensus *c, const struct vn_batch *b, int64_
 static int take_row(struct vn_consensus *c, const struct vn_batch *b, int64_t row,
                     struct vn_error *err) {
     const struct vn_column *in[N_IN];
-    char suffix[16];
     for (int i = 0; i < N_IN; i++) {
         in[i] = &b->columns[c->column[i]];
         if (vn_is_null(&in[i]->level[0], row))
@@ -378,16 +392,13 @@ static int take_row(struct vn_consensus *c, const struct vn_batch *b, int64_t ro
     size_t n, n_status;
     const char *id = vn_utf8_row(in[ID], row, &n);
     const char *status = vn_utf8_row(in[STATUS], row, &n_status);
-    if (frame) {
-        snprintf(suffix, sizeof suffix, "%c%d", frame > 0 ? 'F' : 'R', abs(frame));
-        n = without(id, n, suffix);
-    }
+    if (frame)
+        n = without(id, n, frame > 0 ? "F" : "R", (uint64_t)abs(frame));
     if (!c->of_chunk.rows)
         rc = group_begin(&c->of_chunk, id, n, status, n_status, start, end, err);
-    snprintf(suffix, sizeof suffix, "_chunk_%" PRId32, chunk < 99999999 ? chunk : 0);
     if (rc == VN_OK && !c->of_source.rows)
-        rc = group_begin(&c->of_source, id, without(id, n, suffix), status, n_status, start,
-                         end, err);
+        rc = group_begin(&c->of_source, id, without(id, n, "_chunk_", (uint64_t)chunk), status,
+                         n_status, start, end, err);
     struct group *groups[] = {&c->of_chunk, &c->of_source};
     for (int k = 0; k < 2; k++) {
         groups[k]->rows++;

@@ -1,4 +1,3 @@
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,16 +27,26 @@ static void put_text(struct text_export *x, const char *s) {
     put(x, s, strlen(s));
 }
 
+/* No letter that may have to be escaped. */
+static bool is_plain(unsigned char c) {
+    return c >= 0x20 && c != 0x7f && c != '\\' && c != ',' && c != ';';
+}
+
 static void put_escaped(struct text_export *x, const char *p, size_t n, bool in_list) {
     static const char escaped[] = "\t\n\r\\,;", letters[] = "tnr\\,;";
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)p[i];
+    for (size_t i = 0, end; i < n; i = end + 1) {
+        for (end = i; end < n && is_plain((unsigned char)p[end]); end++)
+            ;
+        put(x, p + i, end - i);
+        if (end == n)
+            return;
+        const unsigned char c = (unsigned char)p[end];
         const char *at = c ? strchr(escaped, c) : NULL;
-        if (!at && (c < 0x20 || c == 0x7f)) { /* nothing that a terminal obeys */
+        if (!at) { /* nothing that a terminal obeys */
             char hex[5];
             put(x, hex, (size_t)snprintf(hex, sizeof hex, "\\x%02x", c));
-        } else if (!at || (at - escaped >= 4 && !in_list)) {
-            put(x, &p[i], 1);
+        } else if (at - escaped >= 4 && !in_list) {
+            put(x, &p[end], 1);
         } else {
             put(x, "\\", 1);
             put(x, letters + (at - escaped), 1);
@@ -67,7 +76,7 @@ static void put_float(struct text_export *x, double v, bool single) {
 
 static void put_int(struct text_export *x, int64_t v) {
     char text[VN_NUMBER_TEXT];
-    put(x, text, (size_t)snprintf(text, sizeof text, "%" PRId64, v));
+    put(x, text, (size_t)vn_format_int(text, v));
 }
 
 static void put_number(struct text_export *x, enum vn_type t, const uint8_t *values,
@@ -84,7 +93,7 @@ static void put_number(struct text_export *x, enum vn_type t, const uint8_t *val
     case VN_UINT16: put_int(x, vn_load16(p)); break;
     case VN_UINT32: put_int(x, vn_load32(p)); break;
     case VN_UINT64:
-        put(x, text, (size_t)snprintf(text, sizeof text, "%" PRIu64, vn_load64(p)));
+        put(x, text, (size_t)vn_format_uint(text, vn_load64(p)));
         break;
     case VN_FLOAT16: put_float(x, (double)vn_f16_to_f32(vn_load16(p)), true); break;
     case VN_FLOAT32: put_float(x, (double)vn_bits_f32(vn_load32(p)), true); break;

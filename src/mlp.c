@@ -14,15 +14,10 @@ struct layer {
 struct vn_mlp {
     const struct vn_head *head;
     const struct vn_cpu_kernels *k;
-    struct vn_team *team;
     struct layer *layers;
     int n_workers;
     struct vn_buf *work;  /* [n_workers] a block of x, and two of the widest layer */
     size_t widest;
-    /* the call at work */
-    const float *x;
-    float *probabilities;
-    int64_t n;
 };
 
 /* W' in panels of columns, [n_in, cols] each, the last one filled up with zeros. */
@@ -52,7 +47,7 @@ static int init(struct vn_mlp *m, struct vn_error *err) {
     m->work = vn_calloc((size_t)m->n_workers, sizeof *m->work, err);
     if (!m->layers || !m->work)
         return VN_EFAIL;
-    int rc = vn_team_new(m->n_workers, &m->team, err);
+    int rc = VN_OK;
     for (int i = 0; i < h->n_layers && rc == VN_OK; i++) {
         const size_t width = (size_t)h->width[i + 1];
         m->widest = width > m->widest ? width : m->widest;
@@ -64,14 +59,14 @@ static int init(struct vn_mlp *m, struct vn_error *err) {
     return rc;
 }
 
-int vn_mlp_new(const struct vn_head *head, int threads, struct vn_mlp **out,
+int vn_mlp_new(const struct vn_head *head, int workers, struct vn_mlp **out,
                struct vn_error *err) {
     struct vn_mlp *m = *out = vn_calloc(1, sizeof *m, err);
     if (!m)
         return VN_EFAIL;
     m->head = head;
     m->k = vn_cpu_kernels_at(0);
-    m->n_workers = threads > 0 ? threads : 1;
+    m->n_workers = workers;
     int rc = init(m, err);
     if (rc != VN_OK) {
         vn_mlp_free(m);
@@ -89,7 +84,6 @@ void vn_mlp_free(struct vn_mlp *m) {
     }
     for (int w = 0; m->work && w < m->n_workers; w++)
         vn_buf_release(&m->work[w]);
-    vn_team_free(m->team);
     free(m->layers);
     free(m->work);
     free(m);
@@ -112,36 +106,35 @@ static void softmax(const float *y, int n, float *p) {
         p[i] /= sum;
 }
 
-static void block(void *ctx, int worker, int64_t item) {
-    const struct vn_mlp *m = ctx;
+/* The n <= VN_CPU_ROWS rows at x. */
+static void block(const struct vn_mlp *m, const struct vn_buf *work, const float *x, int64_t n,
+                  float *probabilities) {
     const struct vn_head *h = m->head;
-    const size_t D = (size_t)h->width[0];
+    const size_t D = (size_t)h->width[0], N = (size_t)n;
     const int C = h->width[h->n_layers];
-    const int64_t at = item * VN_CPU_ROWS, left = m->n - at;
-    const int64_t rows = left < VN_CPU_ROWS ? left : VN_CPU_ROWS;
-    float *own = (float *)(void *)m->work[worker].data, *hidden = own + VN_CPU_ROWS * D;
-    const float *in = m->x + (size_t)at * D;
-    if (rows < VN_CPU_ROWS) {
-        memcpy(own, in, (size_t)rows * D * sizeof *own);
-        memset(own + (size_t)rows * D, 0, (size_t)(VN_CPU_ROWS - rows) * D * sizeof *own);
-        in = own;
+    float *own = (float *)(void *)work->data, *hidden = own + VN_CPU_ROWS * D;
+    if (n < VN_CPU_ROWS) {
+        memcpy(own, x, N * D * sizeof *own);
+        memset(own + N * D, 0, (VN_CPU_ROWS - N) * D * sizeof *own);
+        x = own;
     }
     for (int i = 0; i < h->n_layers; i++) {
         float *out = hidden + (size_t)(i & 1) * VN_CPU_ROWS * m->widest;
-        m->k->gemm(in, m->layers[i].panels.data, VN_F32,
+        m->k->gemm(x, m->layers[i].panels.data, VN_F32,
                    (const float *)(void *)m->layers[i].bias.data, out, h->width[i],
                    h->width[i + 1]);
         if (i < h->n_layers - 1)
             activate(m, out, VN_CPU_ROWS * (size_t)h->width[i + 1]);
-        in = out;
+        x = out;
     }
-    for (int64_t r = 0; r < rows; r++)
-        softmax(in + r * C, C, m->probabilities + (at + r) * C);
+    for (int64_t r = 0; r < n; r++)
+        softmax(x + r * C, C, probabilities + r * C);
 }
 
-void vn_mlp_apply(struct vn_mlp *m, const float *x, int64_t n, float *probabilities) {
-    m->x = x;
-    m->probabilities = probabilities;
-    m->n = n;
-    vn_team_run(m->team, block, m, (n + VN_CPU_ROWS - 1) / VN_CPU_ROWS);
+void vn_mlp_apply(const struct vn_mlp *m, int worker, const float *x, int64_t n,
+                  float *probabilities) {
+    const int64_t D = m->head->width[0], C = m->head->width[m->head->n_layers];
+    for (int64_t at = 0; at < n; at += VN_CPU_ROWS)
+        block(m, &m->work[worker], x + at * D, n - at < VN_CPU_ROWS ? n - at : VN_CPU_ROWS,
+              probabilities + at * C);
 }

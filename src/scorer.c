@@ -169,7 +169,7 @@ static int make_schema(struct vn_scorer *s, const struct vn_schema *in,
 }
 
 int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
-                   const struct vn_schema *in, float threshold, int threads,
+                   const struct vn_schema *in, float threshold, int workers,
                    const char *program, struct vn_error *err) {
     *s = (struct vn_scorer){.head = head};
     int rc = find_columns(s, in, err);
@@ -178,7 +178,7 @@ int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
     if (rc == VN_OK)
         rc = make_schema(s, in, program, err);
     if (rc == VN_OK && head)
-        rc = vn_mlp_new(head, threads, &s->mlp, err);
+        rc = vn_mlp_new(head, workers, &s->mlp, err);
     if (rc != VN_OK)
         return rc;
     s->made = vn_calloc((size_t)s->schema.n_fields, sizeof *s->made, err);
@@ -204,7 +204,6 @@ void vn_scorer_release(struct vn_scorer *s) {
     free(s->per_label);
     vn_mlp_free(s->mlp);
     vn_schema_release(&s->schema);
-    vn_buf_release(&s->probabilities);
 }
 
 /* ---- scoring --------------------------------------------------------------------- */
@@ -275,48 +274,52 @@ static int score_row(struct vn_scorer *s, const struct vn_batch *in, int64_t row
     return rc;
 }
 
-/* Scores of n rows from `from` on, a row after the other: computed, or as they came. */
-static int get_scores(struct vn_scorer *s, const struct vn_batch *in, int64_t from,
-                      int64_t n, struct vn_error *err) {
+/* Scores as they came. */
+static void copy_scores(const struct vn_scorer *s, const struct vn_batch *in, int64_t from,
+                        int64_t n, float *p) {
     const size_t C = (size_t)s->n_classes;
-    int rc = vn_buf_resize(&s->probabilities, (size_t)n * C * sizeof(float), err);
-    float *p = (float *)(void *)s->probabilities.data;
-    if (rc != VN_OK)
-        return rc;
-    if (s->head) {
-        const struct vn_array *vectors = in->columns[s->embedding].level;
-        if (vectors[1].null_count)
-            return vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
-        vn_mlp_apply(s->mlp, (const float *)vectors[1].values + from * s->head->width[0], n,
-                     p);
-        return VN_OK;
-    }
     for (size_t c = 0; c < C; c++) {
         const struct vn_array *a = &in->columns[s->scores[c]].level[0];
         const float *values = a->values;
         for (int64_t i = 0; i < n; i++) /* a null beside numbers is no number */
             p[(size_t)i * C + c] = vn_is_null(a, from + i) ? NAN : values[from + i];
     }
+}
+
+int vn_scorer_compute(const struct vn_scorer *s, int worker, const struct vn_batch *in,
+                      int64_t row, struct vn_buf *scores, struct vn_error *err) {
+    const int64_t most = PART_SCORES > s->n_classes ? PART_SCORES / s->n_classes : 1;
+    const int64_t left = in->n_rows - row, n = left < most ? left : most;
+    int rc = vn_buf_resize(scores, (size_t)n * (size_t)s->n_classes * sizeof(float), err);
+    float *p = (float *)(void *)scores->data;
+    if (rc != VN_OK)
+        return rc;
+    if (!s->head) {
+        copy_scores(s, in, row, n, p);
+        return VN_OK;
+    }
+    const struct vn_array *vectors = in->columns[s->embedding].level;
+    if (vectors[1].null_count)
+        return vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
+    vn_mlp_apply(s->mlp, worker, (const float *)vectors[1].values + row * s->head->width[0], n,
+                 p);
     return VN_OK;
 }
 
-int vn_scorer_next(struct vn_scorer *s, const struct vn_batch *in, int64_t *row,
-                   struct vn_batch *out, struct vn_error *err) {
-    const int64_t most = PART_SCORES > s->n_classes ? PART_SCORES / s->n_classes : 1;
-    const int64_t from = *row, left = in->n_rows - from, n = left < most ? left : most;
-    if (!n)
-        return 0;
-    int rc = get_scores(s, in, from, n, err);
-    const float *p = (const float *)(const void *)s->probabilities.data;
+int64_t vn_scorer_rows(struct vn_scorer *s, const struct vn_batch *in, int64_t row,
+                       const struct vn_buf *scores, struct vn_batch *out,
+                       struct vn_error *err) {
+    const float *p = (const float *)(const void *)scores->data;
+    const int64_t n = (int64_t)(scores->len / ((size_t)s->n_classes * sizeof *p));
+    int rc = VN_OK;
     for (int i = 0; i < s->schema.n_fields && rc == VN_OK; i++) {
         vn_builder_clear(&s->made[i]);
         if (s->source[i] >= 0)
-            rc = vn_builder_append(&s->made[i], &in->columns[s->source[i]], from, n, err);
+            rc = vn_builder_append(&s->made[i], &in->columns[s->source[i]], row, n, err);
     }
     for (int64_t i = 0; i < n && rc == VN_OK; i++)
-        rc = score_row(s, in, from + i, p + i * s->n_classes, err);
+        rc = score_row(s, in, row + i, p + i * s->n_classes, err);
     if (rc == VN_OK)
         rc = vn_builders_give(s->made, s->schema.n_fields, out, err);
-    *row += n;
-    return rc == VN_OK ? 1 : rc;
+    return rc == VN_OK ? n : rc;
 }

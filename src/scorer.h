@@ -32,7 +32,6 @@ struct vn_scorer {
     int *scores;             /* [n_classes] columns of the input without a head */
     int *source;             /* [n_fields] column of the input, or -1: made here */
     struct vn_builder *made; /* [n_fields] */
-    struct vn_buf probabilities;
     struct vn_tally *per_label; /* [n_classes + 1]; the last one: "no call" */
     struct vn_tally per_status[VN_MAX_STATUSES + 1]; /* the last one: all others */
     int n_statuses;
@@ -42,17 +41,23 @@ struct vn_scorer {
  * head, unless they are scores. `threshold` NaN: the one of the head that makes, or made,
  * the scores, if it has one; below 0: not even that. Head and schema must outlive the
  * scorer. `program` are the members that vn_tool_provenance writes: the head's name, hash
- * and threshold join them in the scores' provenance. All zero is a scorer that may be
- * released. */
+ * and threshold join them in the scores' provenance. workers >= 1. All zero is a scorer that
+ * may be released. */
 int vn_scorer_init(struct vn_scorer *s, const struct vn_head *head,
-                   const struct vn_schema *in, float threshold, int threads,
+                   const struct vn_schema *in, float threshold, int workers,
                    const char *program, struct vn_error *err) VN_NODISCARD;
 
-/* Scores rows of `in` from *row on, as many as a part of bounded size takes, into out, an
- * initialised batch, which owns them; memory that it holds from earlier is used again. 1,
- * with *row behind them, or 0 when there are no more. VN_EDATA for nulls inside vectors. */
-int vn_scorer_next(struct vn_scorer *s, const struct vn_batch *in, int64_t *row,
-                   struct vn_batch *out, struct vn_error *err) VN_NODISCARD;
+/* Replaces what is in `scores` by those of rows of `in` from `row` on, as many as a part of
+ * bounded size takes: nearly always all. Any thread, but no two as the same worker, in
+ * [0, workers), at a time. VN_EDATA for nulls inside vectors. */
+int vn_scorer_compute(const struct vn_scorer *s, int worker, const struct vn_batch *in,
+                      int64_t row, struct vn_buf *scores, struct vn_error *err) VN_NODISCARD;
+
+/* Makes the rows of `in` from `row` on that have scores into rows of `out`, an initialised
+ * batch, which owns them; memory that it holds from earlier is used again. Their number. */
+int64_t vn_scorer_rows(struct vn_scorer *s, const struct vn_batch *in, int64_t row,
+                       const struct vn_buf *scores, struct vn_batch *out,
+                       struct vn_error *err) VN_NODISCARD;
 
 void vn_scorer_release(struct vn_scorer *s);
 

@@ -13,9 +13,11 @@
 #define VN_NUMBER_TEXT 32 /* bytes that hold any number, with its terminator */
 
 /* The shortest decimal that reads back as the same float (or double): "0.5", "1e-05",
- * "-0", "inf", "nan". Returns its length. */
+ * "-0", "inf", "nan"; and integers. Returns its length. */
 int vn_format_float(char text[VN_NUMBER_TEXT], float v);
 int vn_format_double(char text[VN_NUMBER_TEXT], double v);
+int vn_format_int(char text[VN_NUMBER_TEXT], int64_t v);
+int vn_format_uint(char text[VN_NUMBER_TEXT], uint64_t v);
 
 /* Bytes of the UTF-8 character at p, n >= 1 of them being there. Negative when it is not
  * well-formed: less than nothing by the bytes of the longest beginning of one that goes on

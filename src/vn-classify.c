@@ -1,15 +1,17 @@
 /* vn-classify - scores vectors with a classifier head; a row per record, in input order, or
  * per chunk, or per source.
  *
- * A vectors stream comes in, permuted inside a bounded window. Each batch is scored as it
- * comes and its vectors are dropped; the small rows that are left wait in vn_order for
- * their turn, and may then meet in vn_consensus. What goes out is a table, or the same rows
- * as a scores stream, or VirNucPro's files. */
+ * A vectors stream comes in, permuted inside a bounded window. Batches are read by the main
+ * thread, scored by several, and then, one after the other, their vectors are dropped; the
+ * small rows that are left wait in vn_order for their turn, and may then meet in
+ * vn_consensus. What goes out is a table, or the same rows as a scores stream, or VirNucPro's
+ * files. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "consensus.h"
 #include "export.h"
+#include "line.h"
 #include "order.h"
 #include "scorer.h"
 #include "stream.h"
@@ -17,11 +19,19 @@
 #include "virnucpro.h"
 
 #define OUT_ROWS 4096 /* rows put out at once */
+#define MOST_THREADS 8 /* that score: reading, and writing, are a thread's work each */
+#define SLOTS (MOST_THREADS + 2)
 
 enum format { FORMAT_TSV, FORMAT_STREAM, FORMAT_VIRNUCPRO };
 static const char *const formats[] = {"tsv", "stream", "virnucpro", NULL};
 enum by { BY_FRAME, BY_CHUNK, BY_SOURCE };
 static const char *const bys[] = {"frame", "chunk", "source", NULL};
+
+/* A batch on its way, and the scores of its first rows. */
+struct slot {
+    struct vn_batch in;
+    struct vn_buf scores;
+};
 
 struct classify {
     struct vn_tool *tool;
@@ -33,9 +43,12 @@ struct classify {
     bool chosen;          /* the head is the one that ships, as none was named */
     struct vn_reader *reader;
     struct vn_scorer scorer;
+    struct slot slots[SLOTS];
+    int threads; /* of the line; 0: none */
+    /* of its last step, in order */
     struct vn_order *order;
     struct vn_consensus *consensus; /* NULL: by frame */
-    struct vn_batch in, scored, ready; /* as read, as scored, those whose turn has come */
+    struct vn_batch scored, ready; /* as scored, those whose turn has come */
     struct vn_batch calls;    /* of the consensus */
     struct vn_export *table;  /* FORMAT_TSV, FORMAT_VIRNUCPRO */
     struct vn_writer *writer; /* FORMAT_STREAM */
@@ -79,10 +92,12 @@ static int choose_head(struct classify *c, struct vn_error *err) {
 
 static int start_scoring(struct classify *c, struct vn_error *err) {
     struct vn_buf members = {0};
+    const int threads = c->tool->threads;
+    c->threads = threads < 2 ? 0 : threads < MOST_THREADS ? threads : MOST_THREADS;
     int rc = vn_tool_provenance(c->tool, &members, err);
     if (rc == VN_OK)
         rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader), c->threshold,
-                            c->tool->threads, (const char *)members.data, err);
+                            c->threads + 1, (const char *)members.data, err);
     vn_buf_release(&members);
     if (rc == VN_EINCOMPAT && c->chosen)
         return vn_prefix(err, "'%s': no head was named with -m, and the one that ships does "
@@ -140,27 +155,80 @@ static int put_out(struct classify *c, struct vn_error *err) {
     return rc;
 }
 
-static int score_batch(struct classify *c, struct vn_error *err) {
-    int64_t row = 0;
-    int rc;
-    while ((rc = vn_scorer_next(&c->scorer, &c->in, &row, &c->scored, err)) > 0) {
-        rc = vn_order_put(c->order, &c->scored, err);
-        if (rc == VN_OK)
-            rc = put_out(c, err);
-        if (rc != VN_OK)
-            break;
-    }
+static int at_batch(const struct classify *c, const struct vn_batch *b, int rc,
+                    struct vn_error *err) {
     if (rc == VN_EDATA)
         vn_prefix(err, "'%s': batch %llu", vn_reader_name(c->reader),
-                  (unsigned long long)c->in.number);
+                  (unsigned long long)b->number);
     return rc;
 }
 
+/* The scores of a batch: of several at a time. */
+static int score(void *arg, int worker, int slot, struct vn_error *err) {
+    struct classify *c = arg;
+    struct slot *s = &c->slots[slot];
+    return at_batch(c, &s->in,
+                    vn_scorer_compute(&c->scorer, worker, &s->in, 0, &s->scores, err), err);
+}
+
+/* All else, batch by batch. Of a batch with very many rows, whose first ones have scores, the
+ * others are scored here. */
+static int finish(void *arg, int slot, struct vn_error *err) {
+    struct classify *c = arg;
+    struct slot *s = &c->slots[slot];
+    int64_t row = 0, n = 0;
+    int rc = VN_OK;
+    for (; rc == VN_OK && row < s->in.n_rows; row += n) {
+        if (row)
+            rc = vn_scorer_compute(&c->scorer, c->threads, &s->in, row, &s->scores, err);
+        if (rc == VN_OK)
+            n = vn_scorer_rows(&c->scorer, &s->in, row, &s->scores, &c->scored, err);
+        if (rc == VN_OK)
+            rc = n < 0 ? (int)n : vn_order_put(c->order, &c->scored, err);
+        if (rc == VN_OK)
+            rc = put_out(c, err);
+    }
+    return at_batch(c, &s->in, rc, err);
+}
+
+static void stop_reading(void *arg) {
+    vn_reader_interrupt(((struct classify *)arg)->reader);
+}
+
+/* Batches go to the line while there are any. */
+static int read_all(struct classify *c, struct vn_line *line, struct vn_error *err) {
+    int rc = 1;
+    while (rc > 0) {
+        const int slot = rc = vn_line_slot(line, err);
+        if (slot >= 0)
+            rc = vn_reader_next(c->reader, &c->slots[slot].in, err);
+        if (rc > 0 && (rc = vn_line_put(line, err)) == VN_OK)
+            rc = 1;
+    }
+    return rc;
+}
+
+/* All that was read came before what made reading fail, and so what became of it counts. */
+static int score_all(struct classify *c, struct vn_error *err) {
+    static const struct vn_line_steps steps = {score, finish, stop_reading};
+    struct vn_line *line;
+    struct vn_error first;
+    int rc = vn_reader_interruptible(c->reader, err);
+    if (rc == VN_OK)
+        rc = vn_line_new(c->threads, c->threads + 2, &steps, c, &line, err);
+    if (rc != VN_OK)
+        return rc;
+    rc = read_all(c, line, err);
+    const int failed = vn_line_drain(line, &first);
+    vn_line_free(line);
+    if (failed == VN_OK)
+        return rc;
+    *err = first;
+    return failed;
+}
+
 static int run(struct classify *c, struct vn_error *err) {
-    int rc;
-    while ((rc = vn_reader_next(c->reader, &c->in, err)) > 0)
-        if ((rc = score_batch(c, err)) != VN_OK)
-            break;
+    int rc = score_all(c, err);
     if (rc == VN_OK)
         rc = vn_order_finish(c->order, err);
     if (rc == VN_OK && c->consensus)
@@ -233,7 +301,10 @@ static int classify(struct classify *c, const char *head, struct vn_error *err) 
     rc = close_output(c, rc, err);
     if (rc == VN_OK)
         summary(c);
-    vn_batch_release(&c->in);
+    for (int i = 0; i < SLOTS; i++) {
+        vn_batch_release(&c->slots[i].in);
+        vn_buf_release(&c->slots[i].scores);
+    }
     vn_batch_release(&c->scored);
     vn_batch_release(&c->ready);
     vn_batch_release(&c->calls);

@@ -14,7 +14,9 @@ carried values are escaped, absent ones are dots | 0 | . $T/fixture.sh; make_hea
 no records: a header | 0 | . $T/fixture.sh; make_head; vectors n=0 | vn-classify -m head | cmp - <(printf 'id\trecord\tlabel\tscore_others\tscore_virus\tstatus\n')
 two streams in a row | 0 | . $T/fixture.sh; make_head; (vectors n=100; vectors n=50) | vn-classify -m head >t; [ $(wc -l <t) = 151 ] && tail -1 t | cut -f 1,2 | grep -x >/dev/null 'read49	149'
 a head in $VN_MODELS | 0 | . $T/fixture.sh; mkdir m; make_head; mv head m/h1; vectors | VN_MODELS=m vn-classify -m h1 >/dev/null
-any number of threads | 0 | . $T/fixture.sh; make_head; vectors n=500 >v; cmp <(vn-classify -m head -t 1 v) <(vn-classify -m head -t 3 v)
+any number of threads | 0 | . $T/fixture.sh; make_head; vectors n=5000 batch=64 >v; vn-classify -m head -t 1 v >a; for t in 2 3 20; do vn-classify -m head -t $t v | cmp - a || exit; done
+a batch of very many rows | 0 | . $T/fixture.sh; make_head; vectors n=300000 batch=300000 >v; vn-classify -m head -t 1 v >a; vectors n=300000 batch=5000 | vn-classify -m head -t 3 >b; vn-classify -m head -t 3 v >c; [ $(wc -l <a) = 300001 ] && cmp a b && cmp a c
+damage is told after what came before it, and its batch | 65 | . $T/fixture.sh; make_head; vectors n=1000 batch=10 >v; for t in 1 3; do head -c $(($(stat -c %s v) / 2)) v | vn-classify -m head -t $t >o$t 2>e$t; rc=$?; [ $rc = 65 ] || exit 1; done; cmp o1 o3 && cmp e1 e3 && [ $(wc -l <o1) -gt 400 ] && exit $rc
 
 # ---- --threshold ----
 threshold 0 and 1 | 0 | . $T/fixture.sh; make_head; vectors n=50 >v; [ $(vn-classify -m head --threshold 0 v | cut -f 3 | grep -cx virus) = 50 ] && [ $(vn-classify -m head --threshold 1 v | cut -f 3 | grep -cx others) = 50 ]

@@ -150,6 +150,9 @@ talk_fails 'the disk is full: vn-orf' 74 "$orf -o /dev/full" "$d"
 talk_fails 'the disk is full: vn-orf to FASTA' 74 "$orf --to protein -o /dev/full" "$d"
 talk_fails 'the disk is full, and nobody writes to the FIFO: vn-pack' 74 "$pack one.fq silent -o /dev/full" ''
 talk_fails 'the disk is full, and nobody writes to the FIFO: vn-orf' 74 "$orf one.fq silent -o /dev/full" ''
+# a batch, its totals, and no end
+talk_fails 'the disk is full: vn-classify' 74 "vn-classify -m head -o /dev/full" "!head -c -8 vectors.vn"
+talk_fails 'the disk is full: vn-classify in one thread' 74 "vn-classify -m head -t 1 -o /dev/full" "!head -c -8 vectors.vn"
 talk_fails 'the reader has gone' 141 "$pack | true" "$a"
 talk_fails 'the reader has gone, SIGPIPE ignored' 141 "$B/tests/child --ignore-sigpipe -- $pack | true" "$a"
 open_line "$pack | $calls"

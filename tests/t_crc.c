@@ -102,6 +102,35 @@ static void floats(void) {
         CHECK(digits <= 6 || strtof(shorter, NULL) != v);
     }
 }
+/* What is fast is what the C library says, with the fewest digits that read back equal: also
+ * next to numbers of few digits, where the next power of ten begins, and at ties. */
+static void floats_like_printf(void) {
+    for (int exponent = -14; exponent <= 6; exponent++)
+        for (int digits = 1; digits < 1000; digits += digits < 30 || digits > 980 ? 1 : 37)
+            for (int off = -3; off <= 3; off++) {
+                char text[VN_NUMBER_TEXT], want[VN_NUMBER_TEXT];
+                const float middle = (float)(digits * pow(10, exponent));
+                const float v = vn_bits_f32(vn_f32_bits(middle) + (uint32_t)off);
+                int n = 6;
+                do
+                    snprintf(want, sizeof want, "%.*g", n, (double)v);
+                while (strtof(want, NULL) != v && n++ < 9);
+                CHECK_INT(vn_format_float(text, v), strlen(want));
+                CHECK_STR(text, want);
+            }
+}
+static void integers(void) {
+    static const int64_t some[] = {0, 1, -1, 9, 10, -10, 99, 100, INT64_MAX, INT64_MIN};
+    char text[VN_NUMBER_TEXT], want[VN_NUMBER_TEXT];
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        snprintf(want, sizeof want, "%lld", (long long)some[i]);
+        CHECK_INT(vn_format_int(text, some[i]), strlen(want));
+        CHECK_STR(text, want);
+        snprintf(want, sizeof want, "%llu", (unsigned long long)some[i]);
+        CHECK_INT(vn_format_uint(text, (uint64_t)some[i]), strlen(want));
+        CHECK_STR(text, want);
+    }
+}
 static void doubles(void) {
     char text[VN_NUMBER_TEXT];
     vn_format_double(text, 0.1);
@@ -119,6 +148,8 @@ int main(void) {
     TEST(lengths);
     TEST(utf8);
     TEST(floats);
+    TEST(floats_like_printf);
+    TEST(integers);
     TEST(doubles);
     return check_done();
 }

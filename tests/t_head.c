@@ -91,13 +91,13 @@ static void check_rows(const struct vn_head *h, int n) {
     for (int i = 0; i < n * D; i++)
         x[i] = uniform() * 3;
     CHECK_INT(vn_mlp_new(h, 2, &mlp, &err), VN_OK);
-    vn_mlp_apply(mlp, x, n, p);
+    vn_mlp_apply(mlp, 0, x, n, p);
     for (int r = 0; r < n; r++) {
         float alone[8];
         formula(h, x + r * D, want);
         for (int c = 0; c < C; c++)
             worst = fmax(worst, fabs(p[r * C + c] - want[c]));
-        vn_mlp_apply(mlp, x + r * D, 1, alone);
+        vn_mlp_apply(mlp, r % 2, x + r * D, 1, alone);
         CHECK(!memcmp(alone, p + r * C, sizeof(float) * (size_t)C)); /* byte for byte */
     }
     if (worst > 1e-5)
@@ -147,9 +147,9 @@ static void extremes(void) {
         width, 1);
     struct vn_head *h = open_head();
     CHECK_INT(vn_mlp_new(h, 1, &mlp, &err), VN_OK);
-    vn_mlp_apply(mlp, (float[]){1e30f, -1e30f, 5e29f, 1}, 1, p);
+    vn_mlp_apply(mlp, 0, (float[]){1e30f, -1e30f, 5e29f, 1}, 1, p);
     CHECK(p[0] + p[1] == 1 && (p[0] == 1 || p[1] == 1));
-    vn_mlp_apply(mlp, (float[]){NAN, 0, 0, 0}, 1, p);
+    vn_mlp_apply(mlp, 0, (float[]){NAN, 0, 0, 0}, 1, p);
     CHECK(isnan(p[0]) && isnan(p[1]));
     vn_mlp_free(mlp);
     vn_head_close(h);

@@ -20,6 +20,7 @@ static struct vn_schema schema;
 static struct vn_builder columns[4];
 static struct vn_scorer scorer;
 static struct vn_batch scored; /* the last part */
+static struct vn_buf scores;   /* its */
 static int64_t last_part;
 static int n_parts;
 
@@ -51,19 +52,23 @@ static void score(const float (*x)[2], const char *const *status, int n,
     in.n_rows = n;
     for (int i = 0; i < 4; i++)
         vn_builder_view(&columns[i], &in.columns[i]);
-    int rc = vn_scorer_init(&scorer, &head, &schema, threshold, 1,
+    int rc = vn_scorer_init(&scorer, &head, &schema, threshold, 2,
                             "\"program\":\"t\"", &err);
     CHECK_INT(rc, 0);
     int64_t row = 0;
-    for (n_parts = 0; (rc = vn_scorer_next(&scorer, &in, &row, &scored, &err)) > 0; n_parts++)
-        last_part = scored.n_rows;
-    CHECK_INT(rc, 0);
+    for (n_parts = 0; row < n; n_parts++, row += last_part) {
+        CHECK_INT(vn_scorer_compute(&scorer, n_parts % 2, &in, row, &scores, &err), 0);
+        last_part = vn_scorer_rows(&scorer, &in, row, &scores, &scored, &err);
+        CHECK_INT(last_part, scored.n_rows);
+        CHECK(last_part > 0);
+    }
     CHECK_INT(row, n);
     vn_batch_release(&in);
 }
 
 static void done(void) {
     vn_batch_release(&scored);
+    vn_buf_release(&scores);
     vn_scorer_release(&scorer);
     for (int i = 0; i < 4; i++)
         vn_builder_release(&columns[i]);
