@@ -77,6 +77,11 @@ static int64_t last_offset(const struct vn_builder *b, int l) {
                : (int64_t)vn_load64(o->data + o->len - 8);
 }
 
+static int too_many(const struct vn_builder *b, struct vn_error *err) {
+    return vn_fail(err, VN_EFAIL, "column '%s' passes 2^31 values in one batch",
+                   b->field->level[0].name);
+}
+
 /* Appends the end of a row; the first one is preceded by a zero. */
 static int add_offset(struct vn_builder *b, int l, int64_t end, struct vn_error *err) {
     struct vn_buf *o = &b->level[l].offsets;
@@ -85,23 +90,36 @@ static int add_offset(struct vn_builder *b, int l, int64_t end, struct vn_error 
     if (rc != VN_OK)
         return rc;
     if (w == 4 && end > INT32_MAX)
-        return vn_fail(err, VN_EFAIL, "column '%s' passes 2^31 values in one batch",
-                       b->field->level[0].name);
+        return too_many(b, err);
     return vn_buf_append(o, &end, w, err); /* little-endian: the low half comes first */
 }
 
+/* The ends of n >= 1 rows of src, whose values follow those that are there. */
 static int append_offsets(struct vn_builder *b, int l, const struct vn_array *src,
                           int64_t from, int64_t n, struct vn_error *err) {
-    enum vn_type t = b->field->level[l].type;
-    int64_t base = last_offset(b, l), first = 0, start, end;
-    int rc = VN_OK;
-    for (int64_t i = 0; i < n && rc == VN_OK; i++) {
-        vn_span(src, t, from + i, &start, &end);
-        if (i == 0)
-            first = start;
-        rc = add_offset(b, l, base + end - first, err);
+    struct vn_buf *o = &b->level[l].offsets;
+    const enum vn_type t = b->field->level[l].type;
+    const size_t w = vn_type_offset_width(t);
+    int64_t first, last, unused;
+    vn_span(src, t, from, &first, &unused);
+    vn_span(src, t, from + n - 1, &unused, &last);
+    const int64_t more = last_offset(b, l) - first;
+    if (w == 4 && last + more > INT32_MAX)
+        return too_many(b, err);
+    int rc = o->len ? VN_OK : vn_buf_zeros(o, w, err);
+    size_t at = o->len;
+    if (rc == VN_OK)
+        rc = vn_buf_resize(o, at + (size_t)n * w, err);
+    if (rc != VN_OK)
+        return rc;
+    const uint8_t *ends = (const uint8_t *)src->offsets + (size_t)(from + 1) * w;
+    for (; at < o->len; at += w, ends += w) {
+        if (w == 4)
+            vn_store32(o->data + at, vn_load32(ends) + (uint32_t)more);
+        else
+            vn_store64(o->data + at, vn_load64(ends) + (uint64_t)more);
     }
-    return rc;
+    return VN_OK;
 }
 
 /* ---- rows of a column ------------------------------------------------------------ */

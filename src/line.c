@@ -68,7 +68,7 @@ static void *run(void *arg) {
     for (;;) {
         while (l->taken == l->put && !l->stop)
             pthread_cond_wait(&l->come, &l->lock);
-        if (l->stop)
+        if (l->taken == l->put)
             break;
         take_turn(l, w->index);
     }

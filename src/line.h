@@ -22,6 +22,12 @@ struct vn_line_steps {
     void (*failed)(void *ctx);
 };
 
+/* How many threads a line gets where the user allows so many: none for 1, else at most
+ * `most`, beyond which they would wait for one another. */
+static inline int vn_line_threads(int allowed, int most) {
+    return allowed < 2 ? 0 : allowed < most ? allowed : most;
+}
+
 /* threads 0: there are none, vn_line_put does everything itself. slots >= 1; more than
  * threads + 1 of them even out what takes longer now and then. */
 int vn_line_new(int threads, int slots, const struct vn_line_steps *steps, void *ctx,
@@ -36,7 +42,7 @@ int vn_line_put(struct vn_line *l, struct vn_error *err) VN_NODISCARD;
 /* Waits until everything that was put is finished. Negative: what failed. */
 int vn_line_drain(struct vn_line *l, struct vn_error *err) VN_NODISCARD;
 
-/* Waits for what is being worked on; the rest is dropped. NULL is legal. */
+/* After what was put is finished, as far as nothing has failed. NULL is legal. */
 void vn_line_free(struct vn_line *l);
 
 #endif

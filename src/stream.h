@@ -65,12 +65,20 @@ struct vn_writer;
 int vn_writer_open(struct vn_sink *sink, const struct vn_schema *schema,
                    struct vn_writer **out, struct vn_error *err) VN_NODISCARD;
 
+/* Has batches encoded on threads, where `threads`, as the user gave it, is at least 2: a few
+ * of them, for what comes out is the same. To be called before the first batch. */
+int vn_writer_parallel(struct vn_writer *w, int threads, struct vn_error *err) VN_NODISCARD;
+
 /* Sends a batch; its columns must fit the schema. A batch of no rows is not sent. Returns
- * when the bytes have been handed to the kernel: the batch may be reused. */
+ * when the bytes have been handed to the kernel, or, with threads, copied: the batch may be
+ * reused. With threads a failure shows at a later call. */
 int vn_writer_put(struct vn_writer *w, const struct vn_batch *b, struct vn_error *err)
     VN_NODISCARD;
 
-struct vn_totals vn_writer_totals(const struct vn_writer *w);
+/* Returns when all has been handed to the kernel. */
+int vn_writer_sync(struct vn_writer *w, struct vn_error *err) VN_NODISCARD;
+
+struct vn_totals vn_writer_totals(const struct vn_writer *w); /* of what was put */
 
 /* Sends the totals and the end marker, closes the sink, frees the writer: on failure too. */
 int vn_writer_close(struct vn_writer *w, struct vn_error *err) VN_NODISCARD;

@@ -92,8 +92,7 @@ static int choose_head(struct classify *c, struct vn_error *err) {
 
 static int start_scoring(struct classify *c, struct vn_error *err) {
     struct vn_buf members = {0};
-    const int threads = c->tool->threads;
-    c->threads = threads < 2 ? 0 : threads < MOST_THREADS ? threads : MOST_THREADS;
+    c->threads = vn_line_threads(c->tool->threads, MOST_THREADS);
     int rc = vn_tool_provenance(c->tool, &members, err);
     if (rc == VN_OK)
         rc = vn_scorer_init(&c->scorer, c->head, vn_reader_schema(c->reader), c->threshold,

@@ -115,7 +115,8 @@ static int start(struct orf *o, struct vn_error *err) {
     }
     for (int i = 0; i < N_COLUMNS; i++)
         vn_builder_init(&o->builder[i], &o->schema.fields[i]);
-    return vn_writer_open(sink, &o->schema, &o->writer, err);
+    rc = vn_writer_open(sink, &o->schema, &o->writer, err);
+    return rc == VN_OK ? vn_writer_parallel(o->writer, o->tool.threads, err) : rc;
 }
 
 /* ---- rows of the stream ---------------------------------------------------------- */
@@ -290,10 +291,9 @@ static int add_record(struct orf *o, const struct vn_record *r, const char *file
 /* Nothing waits any longer. Called while the input is waited for, and then only. */
 static int send_all(void *arg, struct vn_error *err) {
     struct orf *o = arg;
-    if (o->to == STREAM)
-        return send(o, err);
+    int rc = o->to == STREAM ? send(o, err) : vn_sink_flush(o->sink, err);
     o->unsent = false;
-    return vn_sink_flush(o->sink, err);
+    return rc == VN_OK && o->to == STREAM ? vn_writer_sync(o->writer, err) : rc;
 }
 
 /* The source, to be interrupted, is that of the reads, and no longer there than they are. */

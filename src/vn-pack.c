@@ -166,7 +166,7 @@ static int start(struct pack *p, const struct vn_schema *in, struct vn_error *er
         rc = vn_sink_open(p->tool.output, &sink, err);
     if (rc == VN_OK)
         rc = vn_writer_open(sink, vn_packrows_schema(p->out), &p->writer, err);
-    return rc;
+    return rc == VN_OK ? vn_writer_parallel(p->writer, p->tool.threads, err) : rc;
 }
 
 /* ---- the work -------------------------------------------------------------------- */
@@ -192,7 +192,9 @@ static int begin_wait(struct pack *p, struct vn_error *err) {
 
 /* Nothing waits any longer. */
 static int send_all(void *arg, struct vn_error *err) {
-    return send_full(arg, true, err);
+    struct pack *p = arg;
+    int rc = send_full(p, true, err);
+    return rc == VN_OK ? vn_writer_sync(p->writer, err) : rc;
 }
 
 /* Residues, codons or nucleotides of a sequence. */

@@ -23,6 +23,8 @@ codes | 0 | printf '>a\nATGAGACTGTAGTGATAATCATTAAAA\n' >x; for c in 1 2 6 22 23 
 fastq | 0 | printf "@r one\nACGTTGCA\n+\nIIIIIIII\n" | vn-orf | vn-view | tail -n 1
 
 # ---- input
+threads-change-nothing | 0 | $B/tests/mkfasta reads 30000 >x; vn-orf --no-provenance -t 1 x >a; for t in 2 3 20; do vn-orf --no-provenance -t $t x | cmp - a || exit; done; vn-view --check a | grep -E '	([5-9]|[0-9]{2,}) batches' >/dev/null
+damaged-input-whatever-the-threads | 65 | $B/tests/mkfasta reads 20000 >x; for t in 1 4; do head -c -9 x | vn-orf --no-provenance -t $t >o$t 2>e$t; rc=$?; [ $rc = 65 ] || exit 1; done; cmp o1 o4 && cmp e1 e4 && [ $(stat -c %s o1) -gt 100000 ] && exit $rc
 silent-success | 0 | printf '>a\nACGT\n>b\n' | vn-orf 2>err >/dev/null && ! [ -s err ]
 empty-input | 0 | : >e.fa; vn-orf e.fa 2>err >out && ! [ -s err ] && vn-view --check out | grep '	0 records	' >/dev/null && vn-orf -v e.fa 2>&1 >/dev/null | grep "'e.fa' has no records" >/dev/null && vn-orf --to protein e.fa >out && ! [ -s out ]
 stdin-file-dash | 0 | $B/tests/mkfasta odd 300 >x.fa; o='vn-orf --no-provenance'; $o x.fa >a; $o <x.fa >b; cat x.fa | $o - >c; $o -o d x.fa; cmp a b && cmp a c && cmp a d && $o --to protein x.fa >e && $o --to protein -o f x.fa && cmp e f

@@ -78,6 +78,9 @@ static void floats(void) {
     text_is(0.5f, "0.5");
     text_is(0.1f, "0.1");
     text_is(1e-5f, "1e-05");
+    text_is(0x1.bp-6f, "0.026367188"); /* ties: the even one */
+    text_is(-0x1.06p-2f, "-0.25585938");
+    text_is(0x1.13p+0f, "1.0742188");
     text_is(16777216.0f, "16777216");
     text_is(0.333333343f, "0.33333334");
     text_is(3.40282347e38f, "3.4028235e+38");

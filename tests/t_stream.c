@@ -422,6 +422,66 @@ static void wrong_batches(void) { /* that a writer refuses */
     vn_buf_release(&out);
 }
 
+/* Threads change no byte, and what a writer refuses they refuse, if later. */
+static void threads(void) {
+    struct vn_buf want = {0};
+    for (int n = 1; n < 9; n += 1 + (n > 2)) {
+        struct vn_buf out = {0};
+        struct vn_sink *sink;
+        struct vn_writer *w;
+        struct vn_schema s;
+        struct gen g;
+        gen_state = 7;
+        gen_schema(&s, VN_KIND_EMBEDDINGS);
+        gen_open(&g, &s);
+        gen_must(vn_sink_memory(&out, &sink, &err), &err);
+        gen_must(vn_writer_open(sink, &s, &w, &err), &err);
+        gen_must(vn_writer_parallel(w, n, &err), &err);
+        for (int i = 0; i < 40; i++)
+            CHECK_INT(vn_writer_put(w, gen_batch(&g, i * 7 % 30, 0), &err), VN_OK);
+        CHECK_INT(vn_writer_sync(w, &err), VN_OK);
+        const struct vn_totals t = vn_writer_totals(w);
+        CHECK_INT(t.batches, 38); /* two have no rows */
+        CHECK_INT(vn_writer_close(w, &err), VN_OK);
+        CHECK_INT(drain(out.data, out.len, 0, false), (int64_t)t.records);
+        if (!want.len)
+            gen_must(vn_buf_append(&want, out.data, out.len, &err), &err);
+        CHECK(out.len == want.len && !memcmp(out.data, want.data, want.len));
+        gen_close(&g);
+        vn_schema_release(&s);
+        vn_buf_release(&out);
+    }
+    vn_buf_release(&want);
+}
+static void threads_and_a_wrong_batch(void) {
+    for (int wrong = 0; wrong < 2; wrong++) {
+        struct vn_buf out = {0};
+        struct vn_sink *sink;
+        struct vn_writer *w;
+        struct vn_schema s;
+        struct gen g;
+        gen_schema(&s, VN_KIND_SCORES);
+        gen_open(&g, &s);
+        gen_must(vn_sink_memory(&out, &sink, &err), &err);
+        gen_must(vn_writer_open(sink, &s, &w, &err), &err);
+        gen_must(vn_writer_parallel(w, 3, &err), &err);
+        CHECK_INT(vn_writer_put(w, gen_batch(&g, 5, 0), &err), VN_OK);
+        gen_batch(&g, 4, 5);
+        g.batch.n_columns -= wrong;
+        g.batch.columns[1].level[0].length -= !wrong;
+        CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_OK);
+        CHECK_INT(vn_writer_sync(w, &err), VN_EINTERNAL);
+        CHECK(strstr(err.msg, "cannot write batch 1 to") != NULL);
+        CHECK_INT(vn_writer_put(w, gen_batch(&g, 5, 9), &err), VN_EINTERNAL);
+        CHECK_INT(vn_writer_close(w, &err), VN_EINTERNAL);
+        CHECK_INT(drain(out.data, out.len, 0, false), VN_EDATA); /* behind the first batch */
+        CHECK(out.len > 100);
+        gen_close(&g);
+        vn_schema_release(&s);
+        vn_buf_release(&out);
+    }
+}
+
 /* Batches of one size do not allocate once the first has gone through. */
 static void warm(void) {
     struct vn_buf out = {0};
@@ -457,5 +517,7 @@ int main(void) {
     TEST(no_stream);
     TEST(failures);
     TEST(wrong_batches);
+    TEST(threads);
+    TEST(threads_and_a_wrong_batch);
     return check_done();
 }
