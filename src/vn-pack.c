@@ -5,6 +5,7 @@
 
 #include "bpe_json.h"
 #include "fastx.h"
+#include "line.h"
 #include "model.h"
 #include "packer.h"
 #include "packrows.h"
@@ -16,6 +17,7 @@
 
 #define MAX_WINDOW (1 << 23) /* vn-view waits for twice that */
 #define WINDOW_TOKENS ((int64_t)64 << 20)
+#define READ_AHEAD 3 /* batches of a records stream: one is read, one packed, one waits */
 #define MAX_RECORD_TOKENS ((int64_t)1 << 28) /* one batch carries twice as many */
 
 static const char notes[] =
@@ -62,7 +64,10 @@ struct pack {
     struct vn_writer *writer;
     struct vn_timer *timer; /* NULL: records wait for as long as it takes */
     struct vn_buf tokens, windows;
-    struct vn_batch rows, batch; /* of a records stream; to be sent */
+    struct vn_batch batch; /* to be sent */
+    struct vn_source *source; /* what is read from */
+    struct vn_reader *stream; /* a records stream that is being read, and its batches */
+    struct vn_batch rows[READ_AHEAD];
     uint64_t sources;
     /* what was seen */
     uint64_t records;
@@ -187,7 +192,8 @@ static int send_full(struct pack *p, bool flush, struct vn_error *err) {
 /* Waits are where the window may be sent before it is full: from what is read into, and from
  * the packer, stay away between the two. */
 static int begin_wait(struct pack *p, struct vn_error *err) {
-    return vn_timer_wait(p->timer, p->packer && vn_packer_waiting(p->packer), err);
+    const bool collected = p->timer && p->packer && vn_packer_waiting(p->packer);
+    return vn_timer_wait(p->timer, collected, err);
 }
 
 /* Nothing waits any longer. */
@@ -287,20 +293,62 @@ static int pack_fastx(struct pack *p, struct vn_fastx *in, struct vn_error *err)
     return rc;
 }
 
-static int pack_rows(struct pack *p, struct vn_error *err) {
+/* ---- records streams ------------------------------------------------------------- */
+
+static int pack_rows(void *arg, int slot, struct vn_error *err) {
+    struct pack *p = arg;
+    const struct vn_batch *b = &p->rows[slot];
     int rc = VN_OK;
-    for (int64_t i = 0; rc == VN_OK && i < p->rows.n_rows; i++) {
+    for (int64_t i = 0; rc == VN_OK && i < b->n_rows; i++) {
         struct vn_record r;
-        rc = vn_packrows_take(p->out, &p->rows, i, &r, err);
+        rc = vn_packrows_take(p->out, b, i, &r, err);
         if (rc == VN_OK && (rc = add_record(p, &r, err)) == VN_EDATA)
             vn_prefix(err, "record %" PRIu64, r.number);
+    }
+    return rc == VN_EDATA ? vn_prefix(err, "'%s'", vn_reader_name(p->stream)) : rc;
+}
+
+static void stop_reading(void *arg) {
+    vn_source_interrupt(((struct pack *)arg)->source);
+}
+
+static int next_rows(struct pack *p, struct vn_batch *b, struct vn_error *err) {
+    int rc = begin_wait(p, err);
+    return rc == VN_OK ? vn_timer_go_on(p->timer, vn_reader_next(p->stream, b, err), err) : rc;
+}
+
+static int read_rows(struct pack *p, struct vn_line *line, struct vn_error *err) {
+    int rc = 1;
+    while (rc > 0) {
+        const int slot = rc = vn_line_slot(line, err);
+        if (slot >= 0)
+            rc = next_rows(p, &p->rows[slot], err);
+        if (rc > 0 && (rc = vn_line_put(line, err)) == VN_OK)
+            rc = 1;
     }
     return rc;
 }
 
-static int next_rows(struct pack *p, struct vn_reader *in, struct vn_error *err) {
-    int rc = begin_wait(p, err);
-    return rc == VN_OK ? vn_timer_go_on(p->timer, vn_reader_next(in, &p->rows, err), err) : rc;
+/* Packs on a thread what is read meanwhile; with a timer, which must know when nothing is
+ * packed, one after the other. All that was read came before what made reading fail, and so
+ * what became of it counts. */
+static int pack_all_rows(struct pack *p, struct vn_error *err) {
+    static const struct vn_line_steps steps = {NULL, pack_rows, stop_reading};
+    struct vn_line *line;
+    struct vn_error first;
+    const int threads = p->timer ? 0 : vn_line_threads(p->tool.threads, 1);
+    int rc = vn_source_interruptible(p->source, err);
+    if (rc == VN_OK)
+        rc = vn_line_new(threads, READ_AHEAD, &steps, p, &line, err);
+    if (rc != VN_OK)
+        return rc;
+    rc = read_rows(p, line, err);
+    const int failed = vn_line_drain(line, &first);
+    vn_line_free(line);
+    if (failed == VN_OK)
+        return rc;
+    *err = first;
+    return failed;
 }
 
 static int pack_stream(struct pack *p, struct vn_reader *in, struct vn_error *err) {
@@ -313,13 +361,15 @@ static int pack_stream(struct pack *p, struct vn_reader *in, struct vn_error *er
         rc = vn_fail(err, VN_EINCOMPAT, "is a stream, the files before it are not");
     if (rc != VN_OK && rc != VN_EWRITE)
         vn_prefix(err, "'%s'", vn_reader_name(in));
-    while (rc == VN_OK && (rc = next_rows(p, in, err)) > 0)
-        if ((rc = pack_rows(p, err)) == VN_EDATA)
-            vn_prefix(err, "'%s'", vn_reader_name(in));
+    p->stream = in;
+    if (rc == VN_OK)
+        rc = pack_all_rows(p, err);
     p->sources = vn_reader_sources(in);
     p->text_bytes += (int64_t)vn_reader_bytes(in);
     return rc;
 }
+
+/* ---- files ----------------------------------------------------------------------- */
 
 /* Opens the source as what it begins like: one of stream and text. */
 static int open_as(struct pack *p, struct vn_source *source, struct vn_reader **stream,
@@ -343,6 +393,7 @@ static int open_input(struct pack *p, const char *path, struct vn_reader **strea
                       struct vn_fastx **text, struct vn_error *err) {
     struct vn_source *source = NULL;
     int rc = vn_source_open(path, &source, err);
+    p->source = source;
     if (rc == VN_OK)
         rc = vn_timer_source(p->timer, source, err);
     if (rc == VN_OK)
@@ -406,7 +457,8 @@ static void release(struct pack *p) {
     vn_timer_free(p->timer);
     vn_packer_free(p->packer);
     vn_packrows_free(p->out);
-    vn_batch_release(&p->rows);
+    for (int i = 0; i < READ_AHEAD; i++)
+        vn_batch_release(&p->rows[i]);
     vn_batch_release(&p->batch);
     vn_buf_release(&p->tokens);
     vn_buf_release(&p->windows);

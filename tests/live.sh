@@ -153,6 +153,9 @@ talk_fails 'the disk is full, and nobody writes to the FIFO: vn-orf' 74 "$orf on
 # a batch, its totals, and no end
 talk_fails 'the disk is full: vn-classify' 74 "vn-classify -m head -o /dev/full" "!head -c -8 vectors.vn"
 talk_fails 'the disk is full: vn-classify in one thread' 74 "vn-classify -m head -t 1 -o /dev/full" "!head -c -8 vectors.vn"
+records 10 batch=100 >batch.vn
+talk_fails 'the disk is full: vn-pack of records' 74 "vn-pack -m model --window 1 -o /dev/full" "!head -c -8 batch.vn"
+talk_fails 'the disk is full: vn-pack of records in one thread' 74 "vn-pack -m model -t 1 --window 1 -o /dev/full" "!head -c -8 batch.vn"
 talk_fails 'the reader has gone' 141 "$pack | true" "$a"
 talk_fails 'the reader has gone, SIGPIPE ignored' 141 "$B/tests/child --ignore-sigpipe -- $pack | true" "$a"
 open_line "$pack | $calls"
