@@ -476,7 +476,7 @@ int main(int argc, char **argv) {
                  .has_output = true}};
     struct vn_tool *t = &p.tool;
     struct vn_error err = {0};
-    const char *max_tokens = "16384", *window = "16384", *max_length = "0";
+    const char *max_tokens = "65536", *window = "16384", *max_length = "0";
     const char *mode = "keep", *max_latency = NULL;
     struct poptOption options[] = {
         {"model", 'm', POPT_ARG_STRING, &p.model, 0,
