@@ -133,20 +133,22 @@ __global__ void __launch_bounds__(THREADS)
         for (int i = 0; i < 4; i++) {
             float top = row_max(fmaxf(fmaxf(s[i][0], s[i][1]), fmaxf(s[i][2], s[i][3])));
             top = fmaxf(top, max[i]);
-            float again = expf(max[i] - top), part = 0;
+            float again = expf(max[i] - top), weights = 0;
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 float e = expf(s[i][j] - top);
                 p[(ty * 4 + i) * P_STRIDE + tx + 16 * j] = e;
-                part += e;
+                weights += e;
             }
             max[i] = top;
-            sum[i] = sum[i] * again + row_sum(part);
+            sum[i] = sum[i] * again + row_sum(weights);
 #pragma unroll
             for (int j = 0; j < columns; j++)
                 o[i][j] *= again;
         }
         __syncthreads();
+        /* the sums of these keys, and only these to all before: long records lose less */
+        float part[4][columns] = {};
         for (int k = 0; k < keys; k++) {
             float w[4];
 #pragma unroll
@@ -157,9 +159,12 @@ __global__ void __launch_bounds__(THREADS)
                 float v = tx + 16 * j < HD ? kv[k * stride + tx + 16 * j] : 0;
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    o[i][j] += w[i] * v;
+                    part[i][j] += w[i] * v;
             }
         }
+#pragma unroll
+        for (int i = 0; i < 4 * columns; i++)
+            o[i / columns][i % columns] += part[i / columns][i % columns];
         __syncthreads();
     }
     float *out =

@@ -15,6 +15,7 @@
 #define STR_(x) #x
 #define STR(x) STR_(x)
 #define LIBRARY "libcublasLt.so." STR(CUBLAS_VER_MAJOR)
+#define PART 256 /* the longest sum in f32 without an intermediate one, as in cpu_linear.c */
 
 static const struct {
     const char *name;
@@ -95,7 +96,8 @@ int vn_lt_open(struct vn_cuda *c, const char *key, struct vn_error *err) {
     load_end(lt);
     if (lt->loaded.status)
         return vn_fail(err, lt->loaded.status, "%s", lt->loaded.msg);
-    snprintf(lt->key, sizeof lt->key, "%s, cuBLASLt %zu", key, lt->api.version());
+    snprintf(lt->key, sizeof lt->key, "%s, cuBLASLt %zu, parts of %d", key, lt->api.version(),
+             PART);
     lt->n_plans = vn_plans_read(lt->key, lt->plans);
     cublasStatus_t st = lt->api.create(&lt->handle);
     if (st)
@@ -128,15 +130,18 @@ cublasStatus_t vn_lt_multiply(struct vn_cuda *c, const struct vn_lt_product *m,
                               const cublasLtMatmulAlgo_t *algo, const void *x, void *y,
                               int64_t n_tok) {
     const struct vn_lt *lt = c->lt;
-    float one = 1, keep = m->residual ? 1 : 0;
+    const float one = 1, keep = m->residual ? 1 : 0;
+    const size_t part = (size_t)(m->n_in / m->parts) * vn_dtype_size(c->base.act);
     uint64_t n = (uint64_t)n_tok;
     cublasStatus_t st =
         lt->api.layout_set(m->x, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
     if (!st)
         st = lt->api.layout_set(m->y, CUBLASLT_MATRIX_LAYOUT_COLS, &n, sizeof n);
-    if (!st)
-        st = lt->api.matmul(lt->handle, m->desc, &one, m->weight, m->w, x, m->x, &keep, y,
-                            m->y, y, m->y, algo, lt->workspace, VN_LT_WORKSPACE, c->compute);
+    for (int64_t i = 0; i < m->parts && !st; i++)
+        st = lt->api.matmul(lt->handle, i ? m->more : m->desc, &one,
+                            (const char *)m->weight + (size_t)i * part, m->w,
+                            (const char *)x + (size_t)i * part, m->x, i ? &one : &keep, y, m->y,
+                            y, m->y, algo, lt->workspace, VN_LT_WORKSPACE, c->compute);
     return st;
 }
 
@@ -144,32 +149,58 @@ static cudaDataType_t cuda_type(enum vn_dtype t) {
     return t == VN_F16 ? CUDA_R_16F : t == VN_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
+static cublasStatus_t describe_bias(const struct lt_api *api, const void *bias,
+                                    cudaDataType_t type, cublasLtMatmulDesc_t *desc) {
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    const cublasLtEpilogue_t add = CUBLASLT_EPILOGUE_BIAS;
+    cublasStatus_t st = api->desc_create(desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (!st)
+        st = api->desc_set(*desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
+    if (!st)
+        st = api->desc_set(*desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &add, sizeof add);
+    if (!st)
+        st = api->desc_set(*desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    if (!st)
+        st = api->desc_set(*desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    return st;
+}
+
 static cublasStatus_t describe(const struct vn_cuda *c, struct vn_lt_product *m) {
     const struct lt_api *api = &c->lt->api;
-    cublasOperation_t transposed = CUBLAS_OP_T;
-    cublasLtEpilogue_t bias = CUBLASLT_EPILOGUE_BIAS;
     cudaDataType_t act = cuda_type(c->base.act);
     cudaDataType_t out = m->residual ? CUDA_R_32F : act;
-    uint64_t n_out = (uint64_t)m->n_out, n_in = (uint64_t)m->n_in;
-    cublasStatus_t st = api->desc_create(&m->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    uint64_t n_out = (uint64_t)m->n_out, part = (uint64_t)(m->n_in / m->parts);
+    cublasStatus_t st = describe_bias(api, m->bias, out, &m->desc);
+    if (!st && m->zeros)
+        st = describe_bias(api, m->zeros, out, &m->more);
     if (!st)
-        st = api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                           sizeof transposed);
+        st = api->layout_create(&m->w, act, part, n_out, m->n_in);
     if (!st)
-        st = api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &bias, sizeof bias);
-    if (!st)
-        st = api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &m->bias,
-                           sizeof m->bias);
-    if (!st)
-        st =
-            api->desc_set(m->desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &out, sizeof out);
-    if (!st)
-        st = api->layout_create(&m->w, act, n_in, n_out, m->n_in);
-    if (!st)
-        st = api->layout_create(&m->x, act, n_in, VN_LT_REFERENCE_TOKENS, m->n_in);
+        st = api->layout_create(&m->x, act, part, VN_LT_REFERENCE_TOKENS, m->n_in);
     if (!st)
         st = api->layout_create(&m->y, out, n_out, VN_LT_REFERENCE_TOKENS, m->n_out);
     return st;
+}
+
+/* As few equal parts of at most PART, each aligned, as there can be; one if there cannot. */
+static int64_t parts_of(const struct vn_cuda *c, int64_t n_in) {
+    if (c->base.act != VN_F32)
+        return 1;
+    for (int64_t parts = (n_in + PART - 1) / PART; parts <= n_in / 64; parts++)
+        if (n_in % (parts * (VN_ALIGN / 4)) == 0)
+            return parts;
+    return 1;
+}
+
+static int make_zeros(struct vn_cuda *c, struct vn_lt_product *m, struct vn_error *err) {
+    const size_t size = (size_t)m->n_out * sizeof(float);
+    int rc = m->parts > 1 ? vn_load_alloc(c, size, &m->zeros, err) : VN_OK;
+    cudaError_t e = !rc && m->zeros ? cudaMemsetAsync(m->zeros, 0, size, c->compute)
+                                    : cudaSuccess;
+    if (e)
+        return vn_fail(err, vn_cuda_status(e), "cuda: cannot clear a bias: %s",
+                       cudaGetErrorString(e));
+    return rc;
 }
 
 int vn_lt_new(struct vn_cuda *c, int64_t n_out, int64_t n_in, bool residual,
@@ -181,15 +212,16 @@ int vn_lt_new(struct vn_cuda *c, int64_t n_out, int64_t n_in, bool residual,
         return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *m);
     m->n_out = n_out;
     m->n_in = n_in;
+    m->parts = parts_of(c, n_in);
     m->residual = residual;
     m->weight = weight;
     m->bias = bias;
-    int rc = VN_OK;
-    cublasStatus_t st = describe(c, m);
+    int rc = make_zeros(c, m, err);
+    cublasStatus_t st = rc ? CUBLAS_STATUS_SUCCESS : describe(c, m);
     if (st)
         rc = vn_fail(err, VN_EFAIL, "cuda: cannot describe a product of %lld x %lld: %s",
                      (long long)n_out, (long long)n_in, c->lt->api.status(st));
-    else
+    if (!rc)
         rc = vn_lt_choose(c, m, arrival, err);
     if (rc)
         vn_lt_free(c, m);
@@ -202,8 +234,11 @@ void vn_lt_free(struct vn_cuda *c, struct vn_lt_product *m) {
     if (!m)
         return;
     const struct lt_api *api = &c->lt->api;
+    vn_load_release(c, m->zeros);
     if (m->desc)
         api->desc_destroy(m->desc);
+    if (m->more)
+        api->desc_destroy(m->more);
     if (m->w)
         api->layout_destroy(m->w);
     if (m->x)

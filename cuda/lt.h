@@ -49,13 +49,15 @@ static_assert(VN_MAX_PLANS <= 64, "a bit for every plan");
 static_assert(sizeof(cublasLtMatmulAlgo_t) == sizeof(((struct vn_plan *)0)->algorithm),
               "a plan holds an algorithm");
 
-/* y = x W' + b, or y += it. */
+/* y = x W' + b, or y += it. In f32 the inner dimension is summed in `parts` of equal length,
+ * and their sums are added: one long sum would lose more than all else in a model does. */
 struct vn_lt_product {
-    int64_t n_out, n_in;
+    int64_t n_out, n_in, parts;
     bool residual;
     const void *weight; /* [n_out, n_in] act type */
     const void *bias;   /* [n_out] act type; f32 with residual */
-    cublasLtMatmulDesc_t desc;
+    void *zeros;        /* [n_out]: the bias of all parts but the first; NULL if there is one */
+    cublasLtMatmulDesc_t desc, more; /* more: that of all parts but the first */
     cublasLtMatrixLayout_t w, x, y; /* x and y get their columns at each call */
     cublasLtMatmulAlgo_t algo;
 };

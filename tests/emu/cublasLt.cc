@@ -181,11 +181,11 @@ static void run(const call &c) {
     std::vector<float> w((size_t)(n * k)), x((size_t)(m * k)), y((size_t)(m * n));
     for (int64_t i = 0; i < n * k; i++) {
         int64_t at = c.backwards ? k - 1 - i % k : i % k;
-        w[(size_t)(at * n + i / k)] = load(c.pa, c.a.type, i);
+        w[(size_t)(at * n + i / k)] = load(c.pa, c.a.type, i / k * c.a.ld + i % k);
     }
     for (int64_t i = 0; i < m * k; i++)
         x[(size_t)(i / k * k + (c.backwards ? k - 1 - i % k : i % k))] =
-            load(c.pb, c.b.type, i);
+            load(c.pb, c.b.type, i / k * c.b.ld + i % k);
     emu_product(y.data(), n, x.data(), k, w.data(), n, m, n, k);
     for (int64_t i = 0; i < m * n; i++) {
         float v = y[(size_t)i] + load(c.desc.bias, c.desc.bias_type, i % n);
@@ -207,7 +207,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
     if (desc->transposed != CUBLAS_OP_T || desc->epilogue != CUBLASLT_EPILOGUE_BIAS ||
         desc->bias_type != ld->type || *(const float *)alpha != 1 || c != d || lc != ld ||
         la->rows != lb->rows || la->columns != ld->rows || lb->columns != ld->columns ||
-        la->ld != (int64_t)la->rows || lb->ld != (int64_t)lb->rows ||
+        la->ld < (int64_t)la->rows || lb->ld < (int64_t)lb->rows ||
         ld->ld != (int64_t)ld->rows || la->type != lb->type || algo->data[0] == SPLIT ||
         (uintptr_t)a % 64 || (uintptr_t)b % 64 || (uintptr_t)d % 64)
         return CUBLAS_STATUS_INVALID_VALUE;
