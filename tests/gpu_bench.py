@@ -5,7 +5,8 @@
     python3 tests/gpu_bench.py --table FILE        the table of a run that --log kept
 
 A PART is a model (3B 650M 150M 35M 8M) or one load of it (3B/w52): 50-52, 150-168 (w168) or
-UniProt-like (uni) tokens a record. Weights and tokens are random. For each part:
+UniProt-like (uni) tokens a record. DNABERT-S/dna has 30-110. Weights and tokens are random.
+For each part:
 
   vn        tokens/s from a tokens stream on standard input to pooled vectors read from a pipe,
             fp16, after loading, by vn-embed's own clock
@@ -40,10 +41,13 @@ GEMM_SECONDS = 4
 
 # layers, width, heads, tokens/s to expect
 MODELS = {"3B": (36, 2560, 40, 100e3), "650M": (33, 1280, 20, 400e3),
-          "150M": (30, 640, 20, 1.5e6), "35M": (12, 480, 20, 5e6), "8M": (6, 320, 20, 14e6)}
+          "150M": (30, 640, 20, 1.5e6), "35M": (12, 480, 20, 5e6), "8M": (6, 320, 20, 14e6),
+          "DNABERT-S": (12, 768, 12, 2e6)}
 # what the ratio of vn to peer should be
+DNA = "DNABERT-S/dna"  # no peer: of its own
 PARTS = {"3B/w52": 1.20, "3B/w168": 1.20, "3B/uni": 1.15, "650M/w52": 1.40, "150M/w52": 1.7,
-         "35M/w52": 2.0, "8M/w52": 2.0}
+         "35M/w52": 2.0, "8M/w52": 2.0, DNA: None}
+DNA_WANTED = 1.6e6  # tokens/s
 FIRST_ROW = {"3B/w52": 3.0, "650M/w52": 1.0}  # seconds
 
 
@@ -90,6 +94,8 @@ def table(log):
         if part in FIRST_ROW and r.get("first"):
             lines.append(f"{part}: first row after {r['first']:.2f} s, "
                          f"wanted {FIRST_ROW[part]:.0f}; loading {r['loading']:.2f} s")
+        if part == DNA and r.get("vn"):
+            lines.append(f"{part}: {r['vn']:.0f} tokens/s, wanted {DNA_WANTED:.0f}")
         if r.get("rows_f16"):
             lines.append(f"{part}: token rows in fp16 through a pipe {r['rows_f16']:.0f} tokens/s, "
                          f"{100 - 100 * r['rows_f16'] / r['vn']:.1f} % less, wanted under 5")
@@ -255,45 +261,61 @@ def make_model(name, where):
     path = os.path.join(where, name)
     if not os.path.exists(os.path.join(path, "model.safetensors")):
         layers, width, heads, _ = MODELS[name]
-        call([os.path.join(BUILT, "mkmodel"), "--layers", str(layers), "--width", str(width),
-              "--heads", str(heads), "--type", "f16", path])
+        kind = ["--dnabert", "--ffn", str(4 * width)] if name == DNA.split("/")[0] else []
+        call([os.path.join(BUILT, "mkmodel"), *kind, "--layers", str(layers), "--width",
+              str(width), "--heads", str(heads), "--type", "f16", path])
     return path
 
 
-def make_tokens(path, load, tokens, batch=65536):
+def vocabulary(model):
+    """What mktokens is to say of its tokens, so that a model of this kind takes them."""
+    info = json.loads(call([os.path.join(BIN, "vn-model"), "info", "--json", model]))
+    if "tokenizer" not in info:
+        return []
+    return ["--vocabulary", "dnabert-s", "--tokenizer", info["tokenizer"]]
+
+
+def make_tokens(path, load, tokens, says=(), batch=65536):
     with open(path, "wb") as out:
-        subprocess.run([os.path.join(BUILT, "mktokens"), "--load", load, str(int(tokens)),
+        subprocess.run([os.path.join(BUILT, "mktokens"), *says, "--load", load, str(int(tokens)),
                         str(batch)], stdout=out, check=True)
     return path
+
+
+def await_peer(peer, opts, result):
+    try:
+        peer.expect("ready", opts.until - time.monotonic() - 60)
+    except Trouble as why:
+        result["trouble"].append(str(why))
+        peer.close()
+    result["peer_version"] = peer.version
 
 
 def measure(part, opts, where, sampler, gemms, result):
     """Fills in `result`, so that what was measured before trouble is kept."""
     name, load = part.split("/")
     width, rate = MODELS[name][1], MODELS[name][3]
-    peer = Peer(part)
+    peer = None if part == DNA else Peer(part)
     try:
         model = make_model(name, where)
-        tokens = make_tokens(os.path.join(where, "tokens"), load, rate * opts.seconds)
+        says = vocabulary(model)
+        tokens = make_tokens(os.path.join(where, "tokens"), load, rate * opts.seconds, says)
         short = make_tokens(os.path.join(where, "short"), load,
-                            rate * min(1.5, opts.seconds))
-        embed(model, short, sampler, "--pool", "mean")  # searches algorithms, if it does, once
-        try:
-            peer.expect("ready", opts.until - time.monotonic() - 60)
-        except Trouble as why:
-            result["trouble"].append(str(why))
-            peer.close()
-        result["peer_version"] = peer.version
+                            rate * min(1.5, opts.seconds), says)
+        embed(model, short, sampler, "--pool", "auto")  # searches algorithms, if it does, once
+        if peer:
+            await_peer(peer, opts, result)
         for _ in range(ROUNDS):
-            got = embed(model, tokens, sampler, "--pool", "mean")
+            got = embed(model, tokens, sampler, "--pool", "auto")
             if got["rate"] > result.get("vn", 0):
                 result.update(vn=got["rate"], mhz=got["mhz"], watt=got["watt"])
             for key in ("first", "loading"):
                 result[key] = min(got[key], result.get(key, 1e9))
-            if not result["trouble"]:
+            if peer and not result["trouble"]:
                 result["peer"] = max(peer.rate(opts.seconds / 2), result.get("peer", 0))
-        peer.close()
-        result.update(profile(embed(model, short, sampler, "--pool", "mean", "--profile")["said"]))
+        if peer:
+            peer.close()
+        result.update(profile(embed(model, short, sampler, "--pool", "auto", "--profile")["said"]))
         if part == "3B/w52":
             result["rows_f16"] = embed(model, tokens, sampler, "--dtype", "f16")["rate"]
             result["memory_16k"] = embed(model, short, sampler, "--pool", "mean", "--max-tokens",
@@ -301,13 +323,13 @@ def measure(part, opts, where, sampler, gemms, result):
             if opts.gpus > 1:
                 result["two"] = embed(model, tokens, sampler, "--pool", "mean", "--device",
                                       "cuda:0,1")["rate"]
-        if name not in gemms:
+        if peer and name not in gemms:
             said = call([os.path.join(BUILT, "gemm"), str(width), str(opts.rows),
                          str(GEMM_SECONDS)])
             gemms[name] = float(said.split()[3])
-        result["gemm"] = gemms[name]
+        result["gemm"] = gemms.get(name)
     finally:
-        if peer.process.poll() is None:
+        if peer and peer.process.poll() is None:
             peer.close()
 
 
