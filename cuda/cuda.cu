@@ -205,6 +205,7 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
         rc = examine(o, index, &p, err);
     if (!rc) {
         c->sm = p.major * 10 + p.minor;
+        c->processors = p.multiProcessorCount;
         if (o->attention == VN_ATTN_STANDARD || c->sm < VN_CUDA_MIN_SM)
             vn_cuda_standard_overlay(c);
         c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;

@@ -23,6 +23,7 @@ struct vn_cuda {
     struct vn_backend base;
     int index; /* of the device */
     int sm;    /* 90 for compute capability 9.0 */
+    int processors; /* multiprocessors, of the device or of the slice that is lent */
     cudaStream_t compute, out;
     cudaEvent_t handoff; /* compute -> out */
     struct vn_lt *lt;

@@ -1,26 +1,29 @@
 /* hgemm.cu - own matrix products on Hopper, in fp16 and bf16, with their epilogues inside:
- * which kernel for which shape, and how it is launched. hgemm.cuh has the kernel.
+ * which kernel for which shape, and how it is launched. hgemm.cuh has the one for all shapes
+ * (`any` here), hgemm_kept.cuh the one for short inner dimensions (`kept`).
  *
- * The choice rests on the time that a product takes in a whole model, on an H200 at its
- * power limit (fp16, 65,536 tokens at once in records of 50 to 110), against cuBLASLt and
- * the kernels that it needs besides:
+ * The choice rests on TFLOP/s of the product alone, sustained on an H200 at its power limit
+ * (fp16, 65,536 rows). GELU is included; cuBLASLt (lt) has it from a kernel of its own:
  *
- *   model, width       q, k, v   up, with GELU or GLU
- *   ESM-2 3B,   2560      0 %          +7 %
- *   ESM-2 650M, 1280     +5 %         +17 %
- *   DNABERT-S,   768    +11 %         +18 %
- *   ESM-2 150M,  640   cuBLASLt       +17 %
- *   ESM-2 35M,   480    +16 %         +16 %
- *   ESM-2 8M,    320    +12 %         +20 %
+ *   model, width          q, k, v             up, with GELU
+ *                        lt  any  kept        lt  any  kept
+ *   ESM-2 8M,    320    420    -   504       280  359   429
+ *   ESM-2 35M,   480    419    -   530       348  424   470
+ *   ESM-2 150M,  640    641    -   545       422  507   487
+ *   ESM-2 650M, 1280                         503  567
+ *   ESM-2 3B,   2560                         581  613
  *
- * Sums that are added to the residual are cuBLASLt's: ours took 2 to 20 % longer. */
+ * Where nothing stands for q, k, v, the product was measured in whole models, with an `any`
+ * that stored by warpgroups: 3B as fast as cuBLASLt, 650M 5 %, DNABERT-S (768) 11 % faster;
+ * DNABERT-S's up with GLU 18 %. Sums that are added to the residual are cuBLASLt's: ours
+ * took 2 to 20 % longer. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cuda_int.h"
-#include "hgemm.cuh"
+#include "hgemm_kept.cuh"
 
-#define MIN_STEPS 5 /* of BK: the ring's length, see produce in hgemm.cuh */
+#define MIN_STEPS 4 /* of BK: the ring's length, see produce in hgemm.cuh */
 
 typedef CUresult (*encode_fn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
                               const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
@@ -29,10 +32,14 @@ typedef CUresult (*encode_fn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, vo
 
 typedef void (*kernel_fn)(CUtensorMap, CUtensorMap, CUtensorMap, hgemm_args);
 
-/* An instance of the kernel. */
+/* An instance of a kernel. */
 struct instance {
     kernel_fn kernel;
-    int bn, cm, columns, block, stages, bytes;
+    int bm, bn, cm; /* tiles, and how many of a cluster share their columns */
+    int columns;    /* of y in a tile */
+    int block;      /* of those, stored at once */
+    int bytes;      /* of shared memory */
+    bool kept;      /* a block has the same columns throughout */
 };
 
 struct vn_hgemm {
@@ -49,39 +56,51 @@ struct vn_hgemm {
     CUtensorMap x, y;
 };
 
-template <class T, int BN, int CM, enum vn_epilogue EPI> static struct instance instance_of() {
-    using S = hgemm_shape<BN, EPI>;
-    struct instance k = {hgemm_kernel<T, BN, CM, EPI>,
-                         BN,
-                         CM,
-                         S::columns,
-                         S::block,
-                         S::stages,
-                         S::bytes};
+template <class T, enum vn_epilogue EPI> static struct instance any_of() {
+    using S = hgemm_shape<EPI>;
     static_assert(S::stages <= MIN_STEPS, "bias would be overwritten");
-    return k;
+    return {hgemm_kernel<T, EPI>, BM, BN, CM, S::columns, S::block, S::bytes, false};
+}
+
+template <class T, int N, int K, enum vn_epilogue EPI> static struct instance kept_of() {
+    using S = kept_shape<N, K>;
+    return {hgemm_kept_kernel<T, N, K, EPI>, S::rows, N, 1, N, S::block, S::bytes, true};
 }
 
 /* ---- the choice ------------------------------------------------------------------ */
 
+/* Whether blocks that keep n columns each leave at most one multiprocessor in eight idle: a
+ * slice of a GPU may have few. */
+static bool even(int64_t n_out, int n, int processors) {
+    int64_t tiles = n_out / n;
+    return n_out % n == 0 && processors / tiles * tiles * 8 >= (int64_t)processors * 7;
+}
+
 /* The instance for a shape; false where none is worth it. */
 template <class T>
-static bool choose(int64_t n_out, int64_t n_in, enum vn_epilogue e, struct instance *k) {
-    bool wide = n_out % 256 == 0, three = n_out % 192 == 0;
-    switch (e) {
+static bool choose(const struct vn_matrix_spec *s, int processors, struct instance *k) {
+    switch (s->epilogue) {
     case VN_EPI_BIAS:
-        if (!wide && n_in >= 512)
+        if (s->n_in == 320 && even(s->n_out, 192, processors))
+            *k = kept_of<T, 192, 320, VN_EPI_BIAS>();
+        else if (s->n_in == 480 && even(s->n_out, 160, processors))
+            *k = kept_of<T, 160, 480, VN_EPI_BIAS>();
+        else if (s->n_out % BN == 0)
+            *k = any_of<T, VN_EPI_BIAS>();
+        else
             return false;
-        *k = wide ? instance_of<T, 256, 2, VN_EPI_BIAS>()
-                  : instance_of<T, 192, 1, VN_EPI_BIAS>();
         return true;
     case VN_EPI_GELU:
-        *k = !wide && three ? instance_of<T, 192, 2, VN_EPI_GELU>()
-                            : instance_of<T, 256, 2, VN_EPI_GELU>();
+        if (s->n_in == 320 && even(s->n_out, 256, processors))
+            *k = kept_of<T, 256, 320, VN_EPI_GELU>();
+        else if (s->n_in == 480 && even(s->n_out, 160, processors))
+            *k = kept_of<T, 160, 480, VN_EPI_GELU>();
+        else
+            *k = any_of<T, VN_EPI_GELU>();
         return true;
     case VN_EPI_GLU:
-        *k = instance_of<T, 256, 2, VN_EPI_GLU>();
-        return n_out % 16 == 0;
+        *k = any_of<T, VN_EPI_GLU>();
+        return s->n_out % 16 == 0;
     case VN_EPI_RESIDUAL:
         break;
     }
@@ -95,9 +114,8 @@ static bool pick(const struct vn_cuda *c, const struct vn_matrix_spec *s, struct
     if (s->epilogue == VN_EPI_GLU && s->bias[0])
         return false;
     if (c->base.act == VN_F16)
-        return choose<__half>(s->n_out, s->n_in, s->epilogue, k);
-    return c->base.act == VN_BF16 &&
-           choose<__nv_bfloat16>(s->n_out, s->n_in, s->epilogue, k);
+        return choose<__half>(s, c->processors, k);
+    return c->base.act == VN_BF16 && choose<__nv_bfloat16>(s, c->processors, k);
 }
 
 bool vn_hgemm_fits(const struct vn_cuda *c, const struct vn_matrix_spec *s) {
@@ -160,7 +178,21 @@ static cudaLaunchConfig_t config(const struct vn_hgemm *h, cudaLaunchAttribute *
     return c;
 }
 
-static cudaError_t prepare(struct vn_hgemm *h) {
+/* How many clusters run at once: of those that keep their columns, as many for each. */
+static cudaError_t count(struct vn_hgemm *h, int processors) {
+    if (h->k.kept) {
+        int tiles = h->n / h->k.bn;
+        h->clusters = processors / tiles * tiles;
+        return cudaSuccess;
+    }
+    cudaLaunchAttribute cluster;
+    cudaLaunchConfig_t c = config(h, &cluster, 1, 0);
+    cudaError_t e =
+        cudaOccupancyMaxActiveClusters(&h->clusters, (const void *)h->k.kernel, &c);
+    return !e && h->clusters < 1 ? cudaErrorLaunchOutOfResources : e;
+}
+
+static cudaError_t prepare(struct vn_hgemm *h, int processors) {
     cudaDriverEntryPointQueryResult found;
     void *encode = NULL;
     cudaError_t e = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &encode, 12000,
@@ -171,11 +203,7 @@ static cudaError_t prepare(struct vn_hgemm *h) {
         e = cudaFuncSetAttribute((const void *)h->k.kernel,
                                  cudaFuncAttributeMaxDynamicSharedMemorySize, h->k.bytes);
     memcpy(&h->encode, &encode, sizeof encode);
-    cudaLaunchAttribute cluster;
-    cudaLaunchConfig_t c = config(h, &cluster, 1, 0);
-    if (!e)
-        e = cudaOccupancyMaxActiveClusters(&h->clusters, (const void *)h->k.kernel, &c);
-    return !e && h->clusters < 1 ? cudaErrorLaunchOutOfResources : e;
+    return e ? e : count(h, processors);
 }
 
 int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *weight,
@@ -193,7 +221,7 @@ int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *
     h->n = (int)s->n_out;
     h->in = (int)s->n_in;
     h->bias = bias;
-    cudaError_t e = prepare(h);
+    cudaError_t e = prepare(h, c->processors);
     CUresult r = CUDA_SUCCESS;
     if (!e)
         r = s->epilogue == VN_EPI_GLU
@@ -217,9 +245,9 @@ static CUresult look(struct vn_hgemm *h, const void *x, void *y, int64_t rows) {
     if (x == h->x_at && y == h->y_at && rows == h->rows)
         return CUDA_SUCCESS;
     int width = h->n / (h->k.bn / h->k.columns); /* half of them where gates go */
-    CUresult r = describe(h, &h->x, x, rows, h->in, BM, BK);
+    CUresult r = describe(h, &h->x, x, rows, h->in, h->k.bm, BK);
     if (!r)
-        r = describe(h, &h->y, y, rows, width, 64, h->k.block);
+        r = describe(h, &h->y, y, rows, width, 16, h->k.block);
     h->x_at = r ? NULL : x;
     h->y_at = y;
     h->rows = rows;
@@ -235,7 +263,7 @@ int vn_hgemm_run(struct vn_cuda *c, struct vn_hgemm *h, const void *x, void *y, 
     hgemm_args a;
     a.bias = h->bias;
     a.k = h->in;
-    a.tiles_m = (int)((rows + BM * h->k.cm - 1) / (BM * h->k.cm));
+    a.tiles_m = (int)((rows + h->k.bm * h->k.cm - 1) / (h->k.bm * h->k.cm));
     a.tiles_n = (h->n + h->k.bn - 1) / h->k.bn;
     a.group = h->in >= 2048 ? 16 : 8; /* their rows of x stay in the L2 cache */
     int64_t tiles = (int64_t)a.tiles_m * a.tiles_n;

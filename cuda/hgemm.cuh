@@ -4,13 +4,14 @@
 // and BN x BK of W at a time into a ring of stages; two warpgroups multiply, 64 rows of the
 // tile each, and sum in registers in f32. The sums of a finished tile move to other
 // registers, and the next tile begins: the epilogue of the one is worked off, a block of
-// columns at a time, while the tensor cores are busy with the other.
+// columns at a time, while the tensor cores are busy with the other. Each warp stores its
+// own rows: where a warpgroup waits for its slowest warp, so do the tensor cores.
 //
 // The CM blocks of a cluster work on tiles of the same columns at the same time: each copies
 // a part of their W and multicasts it.
 //
 // One row of y is the same sum in the same order whatever the tile, the cluster or the
-// number of rows; BN, the cluster and the order of tiles move work, never bits.
+// number of rows; the order of tiles moves work, never bits.
 #ifndef VN_HGEMM_CUH
 #define VN_HGEMM_CUH
 
@@ -18,7 +19,7 @@
 #include "hopper.cuh"
 #include "util.cuh"
 
-enum { BM = 128, BK = 64, HGEMM_THREADS = 384 };
+enum { BM = 128, BN = 256, BK = 64, CM = 2, HGEMM_THREADS = 384, HGEMM_SHARED = 232448 };
 
 struct hgemm_args {
     const float *bias;    /* [columns of all tiles] */
@@ -28,19 +29,15 @@ struct hgemm_args {
 };
 
 // Shapes for one epilogue.
-template <int BN, enum vn_epilogue EPI> struct hgemm_shape {
-    /* the sums of a finished tile wait in f32 where registers allow it, else in y's type */
-    static constexpr bool exact = BN <= 192;
+template <enum vn_epilogue EPI> struct hgemm_shape {
     static constexpr int columns = EPI == VN_EPI_GLU ? BN / 2 : BN; /* of y in a tile */
-    /* columns stored at once, in rows of 128 bytes, or of 64 where that does not divide */
-    static constexpr int block = columns % 64 ? 32 : 64;
-    static constexpr int blocks = columns / block, out = 64 * block * 2;
+    static constexpr int block = 64; /* columns that a warp stores at once */
+    static constexpr int blocks = columns / block, out = 16 * block * 2;
     static constexpr int bias = 2 * BN * 4, barriers = 256;
     static constexpr int stage = (BM + BN) * BK * 2;
-    static constexpr int stages = (232448 - 4 * out - bias - barriers) / stage;
-    static constexpr int bytes = stages * stage + 4 * out + bias + barriers;
-    static_assert(columns % block == 0, "whole blocks");
-    static_assert(stages >= 4 && stages <= 8, "products would wait for copies");
+    static constexpr int stages = (HGEMM_SHARED - 16 * out - bias - barriers) / stage;
+    static constexpr int bytes = stages * stage + 16 * out + bias + barriers;
+    static_assert(stages == 4, "products would wait for copies, or bias be overwritten");
 };
 
 #if VN_HOPPER
@@ -50,7 +47,6 @@ struct tile_of {
 };
 
 // Tile number i of the cluster's.
-template <int CM>
 static __device__ __forceinline__ tile_of tile_number(const hgemm_args &g, int i,
                                                       uint32_t rank) {
     int span = g.group * g.tiles_n, first = i / span * g.group;
@@ -60,7 +56,7 @@ static __device__ __forceinline__ tile_of tile_number(const hgemm_args &g, int i
 
 // ---- copies ---------------------------------------------------------------------------
 
-template <class S, int BN, int CM, enum vn_epilogue EPI>
+template <class S, enum vn_epilogue EPI>
 static __device__ __forceinline__ void produce(const CUtensorMap *mx, const CUtensorMap *mw,
                                                const hgemm_args &g, char *ring, float *bias,
                                                uint64_t *full, uint64_t *empty, int clusters) {
@@ -69,7 +65,7 @@ static __device__ __forceinline__ void produce(const CUtensorMap *mx, const CUte
     constexpr uint16_t mask = (uint16_t)((1 << CM) - 1);
     int s = 0, parity = 1, turn = 0;
     for (int i = (int)blockIdx.x / CM; i < g.tiles_m * g.tiles_n; i += clusters) {
-        tile_of t = tile_number<CM>(g, i, rank);
+        tile_of t = tile_number(g, i, rank);
         for (int k = 0; k < g.k; k += BK) {
             char *x = ring + s * S::stage, *w = x + BM * BK * 2;
             barrier_wait(&empty[s], (uint32_t)parity);
@@ -79,12 +75,8 @@ static __device__ __forceinline__ void produce(const CUtensorMap *mx, const CUte
             tma_tile(x, mx, &full[s], k, t.m * BM);
             int row = t.n * BN + (int)rank * cols;
             char *part = w + (int)rank * cols * BK * 2;
-            if (EPI == VN_EPI_GLU && CM == 1)
-                tma_tile4(part, mw, &full[s], k, row / 16);
-            else if (EPI == VN_EPI_GLU)
+            if (EPI == VN_EPI_GLU)
                 tma_tile4_multicast(part, mw, &full[s], k, row / 16, mask);
-            else if (CM == 1)
-                tma_tile(part, mw, &full[s], k, row);
             else
                 tma_tile_multicast(part, mw, &full[s], k, row, mask);
             if (++s == S::stages)
@@ -95,106 +87,91 @@ static __device__ __forceinline__ void produce(const CUtensorMap *mx, const CUte
 }
 
 // Tells every block that copies into this one that stage s may be written again.
-template <int CM> static __device__ __forceinline__ void give_back(uint64_t *empty, int s) {
+static __device__ __forceinline__ void give_back(uint64_t *empty, int s) {
     int i = (int)threadIdx.x % 128;
-    if (CM == 1) {
-        if (i == 0)
-            barrier_arrive(&empty[s]);
-    } else if (i < CM) {
+    if (i < CM)
         barrier_arrive_at(&empty[s], (uint32_t)i);
-    }
 }
 
 // ---- the epilogue ---------------------------------------------------------------------
 
+// A finished tile's sums with their bias, eight columns: lane l has columns 2 (l % 4) and
+// the next one, of rows l / 4 and l / 4 + 8 of the warp's 16. They wait in T: in f32 they and
+// the sums of the next tile would be 256 registers, of 240. So what GELU is applied to is
+// rounded, and y differs by 3.1e-4 (relative L2, fp16) instead of 2.1e-4.
+template <class T>
+static __device__ __forceinline__ void wait_in(uint32_t h[2], const float c[4], float2 b) {
+    h[0] = pack2<T>(c[0] + b.x, c[1] + b.y);
+    h[1] = pack2<T>(c[2] + b.x, c[3] + b.y);
+}
+
+// Columns 8 j and on of y: gated ones are made of 16 sums, gate and value taking turns by
+// eight.
+template <class T, enum vn_epilogue EPI>
+static __device__ __forceinline__ void values(uint32_t y[2], const uint32_t h[BN / 8][2],
+                                              int j) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        if (EPI == VN_EPI_BIAS) {
+            y[i] = h[j][i];
+            continue;
+        }
+        float2 u = unpack2<T>(h[EPI == VN_EPI_GLU ? 2 * j : j][i]);
+        u.x = gelu_short(u.x), u.y = gelu_short(u.y);
+        if (EPI == VN_EPI_GLU) {
+            float2 v = unpack2<T>(h[2 * j + 1][i]);
+            u.x *= v.x, u.y *= v.y;
+        }
+        y[i] = pack2<T>(u.x, u.y);
+    }
+}
+
 // Where row r, column j of a block lies, in values: swizzled in pieces of 16 bytes as the
 // TMA wants it.
-template <class S> static __device__ __forceinline__ int out_at(int r, int j) {
-    int x = S::block == 64 ? r & 7 : r >> 1 & 3;
-    return r * S::block + (((j / 8) ^ x) * 8 | j % 8);
+template <int BLOCK> static __device__ __forceinline__ int out_at(int r, int j) {
+    int x = BLOCK == 64 ? r & 7 : r >> 1 & 3;
+    return r * BLOCK + (((j / 8) ^ x) * 8 | j % 8);
 }
 
-// Sums of a finished tile with their bias, N times eight columns: lane l has columns
-// 8 j + 2 (l % 4) and the next one, of rows l / 4 and l / 4 + 8 of the warp's 16.
-template <class T, int N, bool EXACT> struct sums;
-template <class T, int N> struct sums<T, N, true> {
-    float v[N][4];
-    __device__ __forceinline__ void take(int j, const float c[4], float2 b) {
-        v[j][0] = c[0] + b.x, v[j][1] = c[1] + b.y;
-        v[j][2] = c[2] + b.x, v[j][3] = c[3] + b.y;
-    }
-    __device__ __forceinline__ void get(int j, float u[4]) const {
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            u[i] = v[j][i];
-    }
-};
-template <class T, int N> struct sums<T, N, false> {
-    uint32_t v[N][2];
-    __device__ __forceinline__ void take(int j, const float c[4], float2 b) {
-        v[j][0] = pack2<T>(c[0] + b.x, c[1] + b.y);
-        v[j][1] = pack2<T>(c[2] + b.x, c[3] + b.y);
-    }
-    __device__ __forceinline__ void get(int j, float u[4]) const {
-        float2 a = unpack2<T>(v[j][0]), b = unpack2<T>(v[j][1]);
-        u[0] = a.x, u[1] = a.y, u[2] = b.x, u[3] = b.y;
-    }
-};
-
-// Eight columns of y, packed, for stmatrix: gated ones are made of 16 sums, gate and value
-// taking turns by eight.
-template <class T, enum vn_epilogue EPI, class H>
-static __device__ __forceinline__ void values(uint32_t y[2], const H &h, int j) {
-    float u[4], v[4];
-    h.get(EPI == VN_EPI_GLU ? 2 * j : j, u);
-    if (EPI == VN_EPI_GLU)
-        h.get(2 * j + 1, v);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        if (EPI != VN_EPI_BIAS)
-            u[i] = gelu_short(u[i]);
-        if (EPI == VN_EPI_GLU)
-            u[i] *= v[i];
-    }
-    y[0] = pack2<T>(u[0], u[1]);
-    y[1] = pack2<T>(u[2], u[3]);
-}
-
-// What a warpgroup needs to store its rows: two buffers of a block each.
+// What a warp stores its rows with: two buffers of a block each that take turns.
 struct outlet {
     const CUtensorMap *map;
-    char *buffer;
-    int group; /* of two */
+    char *buffers;
+    int turn;
 };
 
-// Block b of tile t, whose sums are h, to device memory. `turn` counts blocks and says which
-// buffer is next.
-template <class S, class T, enum vn_epilogue EPI, class H>
-static __device__ __forceinline__ void store_block(const H &h, const outlet &o, tile_of t,
-                                                   int b, int turn) {
-    char *buffer = o.buffer + (turn & 1) * S::out;
-    int lane = (int)threadIdx.x % 32, row = (int)threadIdx.x % 128 / 32 * 16;
-    bool first = threadIdx.x % 128 == 0;
-    if (first)
+// A warp's 16 rows of BLOCK columns, packed by eight columns, to row y, column x.
+template <class T, int BLOCK>
+static __device__ __forceinline__ void store_block(const uint32_t v[BLOCK / 8][2], outlet &o,
+                                                   int x, int y) {
+    const int lane = (int)threadIdx.x % 32;
+    T *out = reinterpret_cast<T *>(o.buffers) + o.turn * 16 * BLOCK;
+    if (lane == 0)
         store_wait_read<1>(); /* the block before the last one has left the buffer */
-    warpgroup_sync(1 + o.group);
-    T *out = reinterpret_cast<T *>(buffer);
-    int r = row + lane % 16;
+    __syncwarp();
 #pragma unroll
-    for (int j = 0; j < S::block / 8; j += 2) {
-        uint32_t y[2][2];
-        values<T, EPI>(y[0], h, b * (S::block / 8) + j);
-        values<T, EPI>(y[1], h, b * (S::block / 8) + j + 1);
-        stmatrix4(out + out_at<S>(r, 8 * j + lane / 16 * 8), y[0][0], y[0][1], y[1][0],
-                  y[1][1]);
-    }
+    for (int j = 0; j < BLOCK / 8; j += 2)
+        stmatrix4(out + out_at<BLOCK>(lane % 16, 8 * j + lane / 16 * 8), v[j][0], v[j][1],
+                  v[j + 1][0], v[j + 1][1]);
     store_ready();
-    warpgroup_sync(1 + o.group);
-    if (first) {
-        int x = t.n * S::columns + b * S::block, y = t.m * BM + o.group * 64;
-        tma_store(o.map, buffer, x, y);
+    __syncwarp();
+    if (lane == 0) {
+        tma_store(o.map, out, x, y);
         store_commit();
     }
+    o.turn ^= 1;
+}
+
+// Block b of tile t, whose sums are h.
+template <class S, class T, enum vn_epilogue EPI>
+static __device__ __forceinline__ void finish_block(const uint32_t h[BN / 8][2], outlet &o,
+                                                    tile_of t, int b) {
+    const int warp = (int)threadIdx.x / 32 - 4; /* of eight */
+    uint32_t y[S::block / 8][2];
+#pragma unroll
+    for (int j = 0; j < S::block / 8; j++)
+        values<T, EPI>(y[j], h, b * (S::block / 8) + j);
+    store_block<T, S::block>(y, o, t.n * S::columns + b * S::block, t.m * BM + warp * 16);
 }
 
 // ---- products -------------------------------------------------------------------------
@@ -208,7 +185,7 @@ static __device__ __forceinline__ uint64_t wgmma_operand(const void *tile) {
 }
 
 // Stage s times 64 rows of x, added to c; `first` starts anew.
-template <class S, class T, int BN>
+template <class T>
 static __device__ __forceinline__ void multiply(float c[BN / 8][4], const char *stage,
                                                 int group, bool first) {
     uint64_t x = wgmma_operand(stage + group * 64 * BK * 2);
@@ -220,63 +197,62 @@ static __device__ __forceinline__ void multiply(float c[BN / 8][4], const char *
     wgmma_commit();
 }
 
-template <class S, class T, int BN, int CM, enum vn_epilogue EPI>
+template <class S, class T, enum vn_epilogue EPI>
 static __device__ __forceinline__ void consume(const hgemm_args &g, const char *ring,
-                                               const float *bias, const outlet &o,
-                                               uint64_t *full, uint64_t *empty,
-                                               int clusters) {
+                                               const float *bias, outlet o, uint64_t *full,
+                                               uint64_t *empty, int clusters) {
     const uint32_t rank = cluster_rank();
-    const int steps = (g.k + BK - 1) / BK;
+    const int steps = (g.k + BK - 1) / BK, group = (int)threadIdx.x / 128 - 1;
     float c[BN / 8][4] = {};
-    sums<T, BN / 8, S::exact> h;
+    uint32_t h[BN / 8][2];
     tile_of t = {-1, 0}; /* the finished tile */
-    int s = 0, parity = 0, half = 0, turn = 0;
+    int s = 0, parity = 0, half = 0;
     for (int i = (int)blockIdx.x / CM; i < g.tiles_m * g.tiles_n; i += clusters) {
         int last = 0, k = 0;
 #pragma unroll
         for (int b = 0; b < S::blocks; b++) {
             for (int end = steps * (b + 1) / S::blocks; k < end; k++) {
                 barrier_wait(&full[s], (uint32_t)parity);
-                multiply<S, T, BN>(c, ring + s * S::stage, o.group, !k);
+                multiply<T>(c, ring + s * S::stage, group, !k);
                 if (k) {
                     wgmma_wait<1>();
-                    give_back<CM>(empty, last);
+                    give_back(empty, last);
                 }
                 last = s;
                 if (++s == S::stages)
                     s = 0, parity ^= 1;
             }
             if (t.m >= 0)
-                store_block<S, T, EPI>(h, o, t, b, turn++);
+                finish_block<S, T, EPI>(h, o, t, b);
         }
         wgmma_wait<0>();
-        give_back<CM>(empty, last);
+        give_back(empty, last);
         const float *at = bias + half * BN + threadIdx.x % 4 * 2;
-        t = tile_number<CM>(g, i, rank);
+        t = tile_number(g, i, rank);
 #pragma unroll
         for (int j = 0; j < BN / 8; j++)
-            h.take(j, c[j], *reinterpret_cast<const float2 *>(at + 8 * j));
+            wait_in<T>(h[j], c[j], *reinterpret_cast<const float2 *>(at + 8 * j));
         half ^= 1;
     }
     if (t.m < 0)
         return;
 #pragma unroll
     for (int b = 0; b < S::blocks; b++)
-        store_block<S, T, EPI>(h, o, t, b, turn++);
-    if (threadIdx.x % 128 == 0)
+        finish_block<S, T, EPI>(h, o, t, b);
+    if (threadIdx.x % 32 == 0)
         store_wait();
 }
 
-template <class T, int BN, int CM, enum vn_epilogue EPI>
+template <class T, enum vn_epilogue EPI>
 __global__ void __launch_bounds__(HGEMM_THREADS, 1)
     hgemm_kernel(const __grid_constant__ CUtensorMap mx, const __grid_constant__ CUtensorMap mw,
                  const __grid_constant__ CUtensorMap my, const hgemm_args g) {
-    using S = hgemm_shape<BN, EPI>;
+    using S = hgemm_shape<EPI>;
     extern __shared__ __align__(1024) char shared[];
     char *out = shared + S::stages * S::stage;
-    float *bias = reinterpret_cast<float *>(out + 4 * S::out);
+    float *bias = reinterpret_cast<float *>(out + 16 * S::out);
     uint64_t *full = reinterpret_cast<uint64_t *>(bias + 2 * BN), *empty = full + S::stages;
-    const int clusters = (int)gridDim.x / CM, group = (int)threadIdx.x / 128 - 1;
+    const int clusters = (int)gridDim.x / CM, warp = (int)threadIdx.x / 32 - 4;
     if (threadIdx.x == 0) {
         tma_prefetch(&mx);
         tma_prefetch(&mw);
@@ -287,26 +263,22 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
         }
         barriers_ready();
     }
-    if (CM > 1)
-        cluster_sync();
-    else
-        __syncthreads();
-    if (group < 0) {
+    cluster_sync();
+    if (warp < 0) {
         registers_fewer<24>();
         if (threadIdx.x == 0)
-            produce<S, BN, CM, EPI>(&mx, &mw, g, shared, bias, full, empty, clusters);
+            produce<S, EPI>(&mx, &mw, g, shared, bias, full, empty, clusters);
     } else {
         registers_more<240>();
-        outlet o = {&my, out + group * 2 * S::out, group};
-        consume<S, T, BN, CM, EPI>(g, shared, bias, o, full, empty, clusters);
+        outlet o = {&my, out + warp * 2 * S::out, 0};
+        consume<S, T, EPI>(g, shared, bias, o, full, empty, clusters);
     }
-    if (CM > 1)
-        cluster_sync(); /* the others may still write here, or arrive at our barriers */
+    cluster_sync(); /* the other may still write here, or arrive at our barriers */
 }
 
 #else // !VN_HOPPER
 
-template <class T, int BN, int CM, enum vn_epilogue EPI>
+template <class T, enum vn_epilogue EPI>
 __global__ void __launch_bounds__(HGEMM_THREADS, 1)
     hgemm_kernel(const __grid_constant__ CUtensorMap, const __grid_constant__ CUtensorMap,
                  const __grid_constant__ CUtensorMap, const hgemm_args) {

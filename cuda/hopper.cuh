@@ -96,13 +96,6 @@ static __device__ __forceinline__ void tma_tile_multicast(void *to, const CUtens
                  : "memory");
 }
 // The same of a tensor of four dimensions, at (x, 0, 0, y).
-static __device__ __forceinline__ void tma_tile4(void *to, const CUtensorMap *map,
-                                                 uint64_t *bar, int x, int y) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
-                 "[%0], [%1, {%3, %5, %5, %4}], [%2];\n" ::"r"(smem_address(to)),
-                 "l"(map), "r"(smem_address(bar)), "r"(x), "r"(y), "r"(0)
-                 : "memory");
-}
 static __device__ __forceinline__ void tma_tile4_multicast(void *to, const CUtensorMap *map,
                                                            uint64_t *bar, int x, int y,
                                                            uint16_t mask) {
@@ -121,9 +114,9 @@ static __device__ __forceinline__ void bulk_copy(void *to, const void *from, uin
                  : "memory");
 }
 
-// A tile from shared memory to a matrix; what lies outside is left out. Before: store_ready
-// by the threads that wrote it, and a barrier among them. The tile may be written again
-// after store_wait_read, by the thread that stored.
+// A tile from shared memory to a matrix, by a thread of the warp that wrote it; what lies
+// outside is left out. Before: store_ready by all threads of the warp, and a barrier among
+// them. The tile may be written again after store_wait_read, by the thread that stored.
 static __device__ __forceinline__ void store_ready() {
     asm volatile("fence.proxy.async.shared::cta;\n" ::: "memory");
 }
@@ -143,11 +136,6 @@ template <int N> static __device__ __forceinline__ void store_wait_read() {
 }
 static __device__ __forceinline__ void store_wait() {
     asm volatile("cp.async.bulk.wait_group 0;\n" ::: "memory");
-}
-
-// Barrier `id` of the 128 threads of a warpgroup.
-static __device__ __forceinline__ void warpgroup_sync(int id) {
-    asm volatile("bar.sync %0, 128;\n" ::"r"(id) : "memory");
 }
 
 // ---- registers ------------------------------------------------------------------------
@@ -180,13 +168,14 @@ template <int N> static __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(N) : "memory");
 }
 
-#define VN_R96 \
+#define VN_R80 \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
     "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, " \
     "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, " \
     "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, " \
-    "%70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
-    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+    "%70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+#define VN_R96 VN_R80 \
+    ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define VN_R128 VN_R96 \
     ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, " \
     "%110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, " \
@@ -194,7 +183,8 @@ template <int N> static __device__ __forceinline__ void wgmma_wait() {
 
 #define VN_C4(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define VN_C16(j) VN_C4(j), VN_C4(j + 1), VN_C4(j + 2), VN_C4(j + 3)
-#define VN_C96 VN_C16(0), VN_C16(4), VN_C16(8), VN_C16(12), VN_C16(16), VN_C16(20)
+#define VN_C80 VN_C16(0), VN_C16(4), VN_C16(8), VN_C16(12), VN_C16(16)
+#define VN_C96 VN_C80, VN_C16(20)
 #define VN_C128 VN_C96, VN_C16(24), VN_C16(28)
 // c [64, N] = a [64, 16] b' + (add ? c : 0), b [N, 16]: row 16 w + l / 4 (+ 8) of warp w,
 // columns 8 j + 2 (l % 4) and the next one of lane l are c[j][0..1] (c[j][2..3]).
@@ -210,8 +200,10 @@ template <class T, int N> struct wgmma;
                          : "l"(a), "l"(b), "r"(add));                                        \
         }                                                                                    \
     };
+VN_WGMMA(__half, "f16", 160, VN_R80, "%80", "%81", "%82", VN_C80)
 VN_WGMMA(__half, "f16", 192, VN_R96, "%96", "%97", "%98", VN_C96)
 VN_WGMMA(__half, "f16", 256, VN_R128, "%128", "%129", "%130", VN_C128)
+VN_WGMMA(__nv_bfloat16, "bf16", 160, VN_R80, "%80", "%81", "%82", VN_C80)
 VN_WGMMA(__nv_bfloat16, "bf16", 192, VN_R96, "%96", "%97", "%98", VN_C96)
 VN_WGMMA(__nv_bfloat16, "bf16", 256, VN_R128, "%128", "%129", "%130", VN_C128)
 

@@ -24,6 +24,13 @@ static __device__ __forceinline__ float reciprocal_fast(float x) {
     return y;
 }
 
+// The larger one, or NaN if one is.
+static __device__ __forceinline__ float max_or_nan(float x, float y) {
+    float m;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(x), "f"(y));
+    return m;
+}
+
 // ---- tensor cores ---------------------------------------------------------------------
 
 static __device__ __forceinline__ uint32_t smem_address(const void *p) {

@@ -270,7 +270,7 @@ static void linear(void) {
         {65, 320, 320, 1, VN_F32},  {170, 960, 320, 3, VN_F32},
         {64, 1280, 320, 1, VN_F16}, {129, 320, 1280, 1, VN_F32},
         {3, 1, 1, 1, VN_F32},       {100, 640, 2560, 1, VN_F32},
-        /* for tiles of 128 x 192 and 256, two at a time, and an odd end of the sum */
+        /* tiles of 160, 192 and 256 columns, two at a time, and an odd end of the sum */
         {257, 768, 328, 3, VN_F16}, {130, 1440, 480, 1, VN_F32},
         {300, 1920, 480, 1, VN_F16},
         /* the same within `small` */
@@ -466,6 +466,67 @@ static void linear_invariance(void) {
         free(x), free(y), free(all), free(some), free_weights(&w);
     }
     verdicts("linear invariance");
+}
+
+/* The first n of rows that repeat after PERIOD: those are right, and wherever else one
+ * stands it has the same bits. */
+enum { PERIOD = 67 };
+static void repeated_rows(int i, const struct vn_matrix *m, const struct weights *w,
+                          const float *x, int64_t n, const float *want) {
+    int64_t d = out_width(w);
+    float *is = need((size_t)(n * d), 4);
+    char where[96];
+    snprintf(where, sizeof where, "%lld x %lld x %lld, epilogue %d", (long long)n,
+             (long long)d, (long long)w->n_in, (int)w->epilogue);
+    bool ok = run_linear(open_now[i], m, w, x, n, is);
+    compare(i, where, ok, is, want, n < PERIOD ? n : PERIOD, d,
+            by_type(2e-6, 2e-3, 2e-4) * more_on_gpu(i, 5));
+    for (int64_t r = PERIOD; r < n; r++)
+        equal(i, "a row depends on where it stands", where, is + r * d,
+              is + r % PERIOD * d, (size_t)d * 4);
+    free(is);
+}
+
+/* Each of a GPU's own products, of some columns of tiles, with few rows and with so many
+ * that all of the device works on several tiles in turn. */
+static void linear_tiles(void) {
+    static const struct {
+        int64_t n_out, n_in;
+        enum vn_epilogue e;
+        int tiles; /* across n_out */
+    } cases[] = {
+        {384, 320, VN_EPI_BIAS, 2}, {512, 320, VN_EPI_GELU, 2},
+        {480, 480, VN_EPI_BIAS, 3}, {320, 480, VN_EPI_GELU, 2},
+        {512, 264, VN_EPI_BIAS, 2}, {328, 200, VN_EPI_GELU, 2},
+        {192, 328, VN_EPI_GLU, 2},
+    };
+    const int64_t some[] = {1, 63, 64, 65, 129};
+    const uint64_t before = seed; /* what follows gets the numbers that it always got */
+    for (int k = 0; k < (int)(sizeof cases / sizeof *cases); k++) {
+        int64_t d = cases[k].n_out, n_in = cases[k].n_in;
+        struct weights w = make_weights(cases[k].e == VN_EPI_GLU ? 2 * d : d, n_in, 1, VN_F32,
+                                        cases[k].e);
+        float *period = rnd_array(PERIOD * n_in, 1), *want = need((size_t)(PERIOD * d), 4);
+        struct vn_matrix *m = make_matrix(reference, &w);
+        run_linear(reference, m, &w, period, PERIOD, want);
+        reference->ops.matrix_free(reference, m);
+        FOR_EACH(i) {
+            /* 384 rows for each multiprocessor and column of tiles */
+            int64_t many = open_now[i]->slice_tokens * 3 / 8 / cases[k].tiles + 237;
+            float *x = need((size_t)(many * n_in), 4);
+            for (int64_t r = 0; r < many; r++)
+                memcpy(x + r * n_in, period + r % PERIOD * n_in, (size_t)n_in * 4);
+            m = make_matrix(open_now[i], &w);
+            for (int j = 0; j < 5; j++)
+                repeated_rows(i, m, &w, x, some[j], want);
+            repeated_rows(i, m, &w, x, many, want);
+            open_now[i]->ops.matrix_free(open_now[i], m);
+            free(x);
+        }
+        free(period), free(want), free_weights(&w);
+    }
+    seed = before;
+    verdicts("linear tiles");
 }
 
 static void attn_invariance(void) {
@@ -783,6 +844,8 @@ static void test(void) {
     run_op("finite", not_finite);
     if (act == VN_F32)
         run_op("convert", convert);
+    if (act != VN_F32 && !esm2_only())
+        run_op("linear tiles", linear_tiles);
     if (!small)
         run_op("linear invariance", linear_invariance);
     run_op("attn invariance", attn_invariance);

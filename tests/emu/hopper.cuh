@@ -59,11 +59,6 @@ static inline void tma_tile_multicast(void *to, const CUtensorMap *map, uint64_t
     const int first[2] = {x, y};
     emu_tile(to, map, bar, 2, first, mask, at);
 }
-static inline void tma_tile4(void *to, const CUtensorMap *map, uint64_t *bar, int x, int y,
-                             EMU_HERE) {
-    const int first[4] = {x, 0, 0, y};
-    emu_tile(to, map, bar, 4, first, 1u << emu_cluster_rank(), at);
-}
 static inline void tma_tile4_multicast(void *to, const CUtensorMap *map, uint64_t *bar, int x,
                                        int y, uint16_t mask, EMU_HERE) {
     const int first[4] = {x, 0, 0, y};
@@ -88,10 +83,6 @@ template <int N> static inline void store_wait_read(EMU_HERE) {
 }
 static inline void store_wait(EMU_HERE) {
     emu_store_wait(0, at);
-}
-
-static inline void warpgroup_sync(int id, EMU_HERE) {
-    emu_barrier(id, 128, 0, "bar.sync", at);
 }
 
 /* ---- registers ------------------------------------------------------------------- */

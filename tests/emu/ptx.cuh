@@ -14,6 +14,10 @@ static inline float reciprocal_fast(float x) {
     return 1 / x;
 }
 
+static inline float max_or_nan(float x, float y) {
+    return x > y || x != x ? x : y;
+}
+
 static inline uint32_t smem_address(const void *p, EMU_HERE) {
     return emu_shared_offset(p, at);
 }

@@ -371,7 +371,7 @@ template <int FAULT> __global__ void through(CUtensorMap x, CUtensorMap y) {
         tma_tile(tile + (FAULT == NOT_ALIGNED ? 512 : 0), &x, bar, 0, 64);
     }
     barrier_wait(bar, 0);
-    if (FAULT != NO_FENCE || i != 77)
+    if (FAULT != NO_FENCE || i != 17)
         store_ready();
     __syncthreads();
     if (i == 0) {
@@ -408,7 +408,7 @@ static void tensors() {
     right(run_through<FINE>);
     refused(run_through<OVERWRITES>, "shared memory has changed while a store read it");
     refused(run_through<NO_WAIT>, "shared memory has changed while a store read it");
-    refused(run_through<NO_FENCE>, "without fence.proxy.async of thread 77");
+    refused(run_through<NO_FENCE>, "without fence.proxy.async of thread 17");
     refused(run_through<NOT_ALIGNED>, "its swizzle begins elsewhere");
     refused(run_too_small, "not all of what was allocated");
     refused(run_odd_pitch, "no description of a tensor");

@@ -170,10 +170,10 @@ void emu_bulk_copy(void *to, const void *from, uint32_t bytes, uint64_t *bar, em
 
 /* ---- stores ---------------------------------------------------------------------- */
 
-/* The threads that wrote the box have said so since the last store. */
+/* The threads of the warp, which wrote the box, have said so since the last store. */
 static void check_fences(emu_at at) {
-    for (int i = 0; i < 128; i++) {
-        emu_state *s = emu_own_of(emu_number() / 128 * 128 + i);
+    for (int i = 0; i < EMU_LANES; i++) {
+        emu_state *s = emu_own_of(emu_number() / EMU_LANES * EMU_LANES + i);
         if (!s->fences)
             emu_fail(at, "a store without fence.proxy.async of thread %d", i);
         s->fences = 0;
