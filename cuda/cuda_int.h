@@ -98,6 +98,10 @@ int vn_cuda_glu(struct vn_cuda *c, const void *g, void *y, int64_t rows, int64_t
 int vn_cuda_attn_f32(struct vn_cuda *c, const struct vn_seqs *s,
                      const struct vn_attn_args *a, struct vn_error *err);
 
+/* attn with activations in 16 bits, a sequence in each block of `warps` warps. */
+int vn_cuda_attn_short(struct vn_cuda *c, int warps, const struct vn_seqs *s,
+                       const struct vn_attn_args *a, struct vn_error *err);
+
 /* linear with sides of any size: weight [n_out, n_in] act type, bias [n_out] f32. */
 int vn_cuda_gemm_any(struct vn_cuda *c, const struct vn_linear_args *a,
                      const void *weight, const float *bias, int64_t n_out, int64_t n_in,

@@ -31,6 +31,16 @@ static __device__ __forceinline__ float max_or_nan(float x, float y) {
     return m;
 }
 
+// 16 bytes from device memory, asked for before the copies that are started after this.
+static __device__ __forceinline__ float4 read_ahead(const float *p) {
+    float4 v;
+    asm volatile("ld.global.v4.f32 {%0, %1, %2, %3}, [%4];\n"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "l"(p)
+                 : "memory");
+    return v;
+}
+
 // ---- tensor cores ---------------------------------------------------------------------
 
 static __device__ __forceinline__ uint32_t smem_address(const void *p) {

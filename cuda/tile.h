@@ -5,12 +5,36 @@
 #ifndef VN_TILE_H
 #define VN_TILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define VN_ATTN_KEYS 64 /* keys per step of the softmax, whatever the configuration */
 
-/* Warps of a block of attention, 16 query rows each: 8, which share each load of keys
- * among more rows, unless 4 leave fewer without work. The widest heads would not fit the
+/* Heads of a block of attention: 64 to 128 values of a row, so that narrow heads too are read
+ * in long pieces. (Four heads of 24 rather than two, and 8 blocks as in attn_short.cu, took
+ * 35M from 113.7 ms to 108.8 on an H200.) And values from row to row in shared memory: an odd
+ * multiple of 16 bytes. */
+#define VN_TILE_ATTN_HEADS(d) ((d) <= 24 ? 4 : (d) == 32 ? 2 : 1)
+#define VN_TILE_ATTN_STRIDE(d) (VN_TILE_ATTN_HEADS(d) * (d) + 8)
+
+/* Attention with a whole sequence in shared memory: bytes of 16 rows of q, k and v, which a
+ * warp owns, and the most warps that the smallest of supported devices, with 99 KiB, holds;
+ * at most 12, so that large ones hold two blocks. */
+#define VN_TILE_ATTN_WARP_BYTES(d) (3 * 16 * VN_TILE_ATTN_STRIDE(d) * 2)
+#define VN_TILE_ATTN_FIT(d) (99 * 1024 / VN_TILE_ATTN_WARP_BYTES(d))
+#define VN_TILE_ATTN_SHORT_MAX(d) (VN_TILE_ATTN_FIT(d) < 12 ? VN_TILE_ATTN_FIT(d) : 12)
+
+/* Warps of a block that takes a whole sequence; 0: the longest is too long for that, or so
+ * much longer than others that most warps would have nothing to do. */
+static inline int vn_tile_attn_short(int64_t n_seq, int64_t n_tok, int32_t max_len,
+                                     int d_head) {
+    int warps = (max_len + 15) / 16;
+    bool fits = warps <= VN_TILE_ATTN_SHORT_MAX(d_head);
+    return fits && (warps <= 4 || n_tok >= n_seq * max_len / 2) ? warps : 0;
+}
+
+/* Warps of a block that walks over the keys, 16 query rows each: 8, which share each load of
+ * keys among more rows, unless 4 leave fewer without work. The widest heads would not fit the
  * shared memory of every device with 8. */
 static inline int vn_tile_attn_warps(int32_t max_len, int d_head) {
     int last = (max_len + 15) / 16 - 1; /* the longest sequence's last 16 rows */

@@ -62,6 +62,16 @@ static void tiles_cover_every_width(void) {
     CHECK_INT(vn_tile_attn_warps(168, 64), 4);
     CHECK_INT(vn_tile_attn_warps(0, 64), 4);
     CHECK_INT(vn_tile_attn_warps(65, 128), 4);
+    CHECK_INT(vn_tile_attn_short(9, 9 * 52, 52, 64), 4);
+    CHECK_INT(vn_tile_attn_short(9, 9, 64, 64), 4);
+    CHECK_INT(vn_tile_attn_short(1, 192, 192, 64), 12);
+    CHECK_INT(vn_tile_attn_short(2, 193, 192, 64), 12);
+    CHECK_INT(vn_tile_attn_short(2, 191, 192, 64), 0); /* most warps would be idle */
+    CHECK_INT(vn_tile_attn_short(1, 193, 193, 64), 0);
+    CHECK_INT(vn_tile_attn_short(1, 160, 160, 24), 10);
+    CHECK_INT(vn_tile_attn_short(1, 161, 161, 24), 0);
+    CHECK_INT(vn_tile_attn_short(1, 112, 112, 128), 7);
+    CHECK_INT(vn_tile_attn_short(1, 113, 113, 128), 0);
     CHECK_INT(vn_tile_blocks(0, 64), 1);
     CHECK_INT(vn_tile_blocks(64, 64), 1);
     CHECK_INT(vn_tile_blocks(65, 64), 2);

@@ -557,6 +557,53 @@ static void attn_invariance(void) {
     verdicts("attn invariance");
 }
 
+/* Lengths at the edges of a GPU's kernels: rows of a warp, tiles and steps of keys, and the
+ * longest sequences that are taken whole with heads of 128, of 24 and of other sizes. A batch
+ * of all of them, and one in which two of three have one token, take the kernel for long ones;
+ * a sequence alone, or with one of those, the kernel for its length. `small` has half of it,
+ * in the precisions that have two kernels. */
+static void attn_edges(void) {
+    static const struct layout l = {
+        17, {1, 15, 16, 17, 48, 49, 52, 64, 65, 111, 112, 113, 160, 161, 191, 192, 193}};
+    const int sizes[] = {16, 24, 32, 64, 128};
+    const uint64_t others = seed; /* limits of tiny cases were set on the numbers drawn there */
+    seed = 1;
+    const bool two = (act == VN_F16 || act == VN_BF16) && attention != VN_ATTN_STANDARD;
+    for (int kind = 0; kind < (esm2_only() ? 5 : 10); kind++) {
+        const int k = sizes[kind % 5], heads = k <= 24 ? 5 : 2;
+        const float theta = kind < 5 ? 10000 : ALIBI;
+        if (small && (!two || kind % 2))
+            continue;
+        int64_t n = layout_tokens(&l), d = heads * k;
+        float *qkv = rnd_array((n + 2) * 3 * d, 1), *all = need((size_t)(n * d), 4);
+        float *some = need((size_t)((n + 2) * d), 4), *want = need((size_t)(n * d), 4);
+        run_attn(reference, &l, qkv, heads, k, theta, want);
+        FOR_EACH(i) {
+            char where[96];
+            bool ok = run_attn(open_now[i], &l, qkv, heads, k, theta, all);
+            snprintf(where, sizeof where, "%d heads of %d%s, edges", heads, k,
+                     theta < 0 ? ", alibi" : "");
+            compare(i, where, ok, all, want, n, d,
+                    by_type(1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
+            int64_t t = 0;
+            for (int s = 0; s < l.n_seq; t += l.len[s++])
+                for (int short_ones = 0; short_ones < 3; short_ones++) {
+                    const struct layout few = {1 + short_ones, {l.len[s], 1, 1}};
+                    if (small && (short_ones == 1 || (short_ones && l.len[s] <= 64)))
+                        continue;
+                    run_attn(open_now[i], &few, qkv + t * 3 * d, heads, k, theta, some);
+                    snprintf(where, sizeof where, "attn of %d with %d of 1, heads of %d%s",
+                             l.len[s], short_ones, k, theta < 0 ? ", alibi" : "");
+                    equal(i, "a sequence depends on its neighbours", where, some,
+                          all + t * d, (size_t)(l.len[s] * d) * 4);
+                }
+        }
+        free(qkv), free(all), free(some), free(want);
+    }
+    seed = others;
+    verdicts("attn edges");
+}
+
 static void norm_invariance(void) {
     const int64_t n = 100, d = 333;
     float *x = rnd_array(n * d, 1), *g = rnd_array(d, 1), *b = rnd_array(d, 1);
@@ -849,6 +896,7 @@ static void test(void) {
     if (!small)
         run_op("linear invariance", linear_invariance);
     run_op("attn invariance", attn_invariance);
+    run_op("attn edges", attn_edges);
     run_op("norm invariance", norm_invariance);
     run_op("nan stays", nan_stays);
     if (!gpu_alone)

@@ -18,6 +18,13 @@ static inline float max_or_nan(float x, float y) {
     return x > y || x != x ? x : y;
 }
 
+static inline float4 read_ahead(const float *p, EMU_HERE) {
+    if ((uintptr_t)p % 16)
+        emu_fail(at, "a load of 16 bytes from an address that is no multiple of 16");
+    emu_check(p, 16, at);
+    return *(const float4 *)p;
+}
+
 static inline uint32_t smem_address(const void *p, EMU_HERE) {
     return emu_shared_offset(p, at);
 }
