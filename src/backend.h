@@ -96,6 +96,19 @@ struct vn_linear_args {
     void *wide;                /* VN_EPI_GLU: [T, n_out] act type, scratch memory; not x, y */
 };
 
+/* rows: norms and products one after another, over the same n_tok rows. Row t of a stage
+ * needs of what the stages before it wrote row t alone, so that a backend may take a few
+ * rows through all stages before the next. The y of a stage that is `passed` is the next
+ * one's x, which is a product, and nobody else's: it may stay unwritten, and only it may lie
+ * where another stage writes. `wide` is not used. */
+struct vn_row_stage {
+    bool is_norm, passed;
+    union {
+        struct vn_norm_args norm;
+        struct vn_linear_args linear;
+    };
+};
+
 /* attn: for every sequence and head, out = softmax(s q k') v with s = d_head^-1/2.
  * With rope: q and k are rotated first, rotate-half layout, position p counted from the
  * sequence's first token: out_i = x_i cos - x_{i+K/2} sin, out_{i+K/2} = x_{i+K/2} cos +
@@ -184,6 +197,9 @@ struct vn_backend_ops {
                  struct vn_error *);
     int (*norm)(struct vn_backend *, const struct vn_norm_args *, struct vn_error *);
     int (*linear)(struct vn_backend *, const struct vn_linear_args *, struct vn_error *);
+    /* NULL where nothing is gained: norm and linear do the same (vn_net_rows). */
+    int (*rows)(struct vn_backend *, const struct vn_row_stage *stages, int n,
+                struct vn_error *);
     int (*attn)(struct vn_backend *, const struct vn_seqs *, const struct vn_attn_args *,
                 struct vn_error *);
     int (*pool)(struct vn_backend *, const struct vn_seqs *, const struct vn_pool_args *,

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NORM_ROWS 32       /* of an item */
 #define CONVERT_ITEM 16384 /* elements */
+#define ALL_HEADS 8        /* with so many sequences per worker, it takes all heads of one */
 
 /* What an item function sees: the operation's own arguments beside the rest. */
 struct job {
@@ -19,7 +19,7 @@ struct job {
     const float *x; /* finite, convert */
     void *y;
     enum vn_dtype type;
-    int64_t n; /* convert: elements; finite: d */
+    int64_t n; /* convert: elements; finite: d; attn: heads of an item */
     size_t rope_stride;
 };
 
@@ -48,23 +48,6 @@ static int cpu_embed(struct vn_backend *b, const struct vn_seqs *s,
     struct vn_cpu *c = (struct vn_cpu *)b;
     struct job j = {.c = c, .s = s, .args = a};
     vn_team_run(c->team, embed_item, &j, s->n_seq);
-    return VN_OK;
-}
-
-static void norm_item(void *ctx, int worker, int64_t item) {
-    (void)worker;
-    const struct job *j = ctx;
-    const struct vn_norm_args *a = j->args;
-    int64_t t0 = item * NORM_ROWS, t1 = t0 + NORM_ROWS;
-    j->c->k->norm(a, j->c->ref.base.act, t0, t1 < a->n_tok ? t1 : a->n_tok);
-}
-
-static int cpu_norm(struct vn_backend *b, const struct vn_norm_args *a,
-                    struct vn_error *err) {
-    (void)err;
-    struct vn_cpu *c = (struct vn_cpu *)b;
-    struct job j = {.c = c, .args = a};
-    vn_team_run(c->team, norm_item, &j, (a->n_tok + NORM_ROWS - 1) / NORM_ROWS);
     return VN_OK;
 }
 
@@ -123,12 +106,9 @@ static int cpu_finite(struct vn_backend *b, const struct vn_seqs *s, const float
     return VN_OK;
 }
 
-/* An item is one head of one sequence. */
-static void attn_item(void *ctx, int worker, int64_t item) {
-    const struct job *j = ctx;
+static void attn_head(const struct job *j, int worker, int64_t b, int64_t head, bool last) {
     const struct vn_attn_args *a = j->args;
     enum vn_dtype act = j->c->ref.base.act;
-    int64_t b = item / a->n_heads, head = item % a->n_heads;
     int64_t t0 = j->s->host[b], hk = (int64_t)a->n_heads * a->d_head;
     size_t size = vn_dtype_size(act);
     const char *q =
@@ -142,6 +122,7 @@ static void attn_item(void *ctx, int worker, int64_t item) {
         .n = j->s->host[b + 1] - t0,
         .in_stride = 3 * hk,
         .out_stride = hk,
+        .next = last ? 0 : a->d_head,
         .d_head = a->d_head,
         .rope_cos = a->rope_cos ? rope : NULL,
         .rope_sin = a->rope_cos ? rope + (size_t)a->d_head / 2 * j->rope_stride : NULL,
@@ -152,6 +133,15 @@ static void attn_item(void *ctx, int worker, int64_t item) {
     };
     if (h.n > 0)
         j->c->k->attn(&h);
+}
+
+/* An item is some heads of one sequence. */
+static void attn_item(void *ctx, int worker, int64_t item) {
+    const struct job *j = ctx;
+    const struct vn_attn_args *a = j->args;
+    int64_t items = a->n_heads / j->n, b = item / items, head = item % items * j->n;
+    for (int64_t i = 0; i < j->n; i++)
+        attn_head(j, worker, b, head + i, i + 1 == j->n);
 }
 
 /* Both tables with the position fastest, [K / 2, stride], zeros behind max_len. */
@@ -177,13 +167,14 @@ static int cpu_attn(struct vn_backend *b, const struct vn_seqs *s,
                     const struct vn_attn_args *a, struct vn_error *err) {
     struct vn_cpu *c = (struct vn_cpu *)b;
     struct job j = {.c = c, .s = s, .args = a};
+    j.n = s->n_seq >= ALL_HEADS * c->n_workers ? a->n_heads : 1;
     j.rope_stride = vn_round_up((size_t)s->max_len, 16);
     size_t floats = c->k->attn_scratch(s->max_len, a->d_head);
     int rc = vn_cpu_reserve(c, floats * sizeof(float), err);
     if (rc == VN_OK && a->rope_cos)
         rc = transpose_rope(c, a, s->max_len, j.rope_stride, err);
     if (rc == VN_OK)
-        vn_team_run(c->team, attn_item, &j, s->n_seq * a->n_heads);
+        vn_team_run(c->team, attn_item, &j, s->n_seq * (a->n_heads / j.n));
     return rc;
 }
 
@@ -205,7 +196,6 @@ static void cpu_close(struct vn_backend *b) {
 static void overlay(struct vn_backend_ops *ops) {
     ops->name = "cpu";
     ops->embed = cpu_embed;
-    ops->norm = cpu_norm;
     ops->attn = cpu_attn;
     ops->pool = cpu_pool;
     ops->finite = cpu_finite;
@@ -232,7 +222,8 @@ int vn_cpu_open_with(const struct vn_backend_options *o, const struct vn_cpu_ker
         rc = vn_team_new(c->n_workers, &c->team, err);
     if (rc == VN_OK) {
         overlay(&c->ref.base.ops);
-        vn_cpu_linear_overlay(c);
+        vn_cpu_rows_overlay(&c->ref.base.ops);
+        c->ref.base.ops.matrix_new = vn_cpu_matrix_new;
         rc = dnnl ? vn_cpu_dnnl_overlay(c, product, err) : VN_OK;
     }
     if (rc) {

@@ -68,6 +68,7 @@ struct vn_cpu_head {
     void *out;             /* [n, K] act */
     int64_t n;
     int64_t in_stride, out_stride; /* elements between rows */
+    int64_t next; /* elements from here to the head that this worker takes next; 0: not known */
     int d_head;
     const float *rope_cos,
         *rope_sin; /* [K / 2, rope_stride], position fastest; or NULL */
@@ -75,6 +76,17 @@ struct vn_cpu_head {
     float slope; /* of ALiBi; 0: none */
     enum vn_dtype act;
     float *scratch; /* attn_scratch(n, K) floats, 64-byte aligned */
+};
+
+/* y [rows, n_out] = x W' + b, with an epilogue other than VN_EPI_GLU. */
+struct vn_cpu_gemm {
+    const float *x;     /* [rows up to the next multiple of 8, n_in] */
+    const void *panels; /* packed W, act */
+    const float *bias;
+    void *y;
+    enum vn_epilogue epilogue;
+    enum vn_dtype act, y_type;
+    int64_t rows, n_in, n_out;
 };
 
 /* The kernels of one instruction set: cpu_kernels.h compiled with its flags. */
@@ -88,13 +100,9 @@ struct vn_cpu_kernels {
     bool (*finite)(const float *x, int64_t n);     /* all of them */
     void (*convert)(const float *x, void *y, enum vn_dtype type, int64_t n);
     void (*widen)(const void *x, enum vn_dtype type, float *y, int64_t n); /* f32, f16, bf16 */
-    void (*gelu)(const float *x, void *y, enum vn_dtype type, int64_t n);
     /* y [rows, n] = gelu(x[:, :n]) * x[:, n:], x [rows, 2 n] */
     void (*glu)(const float *x, void *y, enum vn_dtype type, int64_t rows, int64_t n);
-    /* y [VN_CPU_ROWS, n_out] f32 = x [VN_CPU_ROWS, n_in] f32 times packed panels plus
-     * bias */
-    void (*gemm)(const float *x, const void *panels, enum vn_dtype type,
-                 const float *bias, float *y, int64_t n_in, int64_t n_out);
+    void (*gemm)(const struct vn_cpu_gemm *g);
 };
 
 extern const struct vn_cpu_kernels vn_cpu_generic, vn_cpu_avx2, vn_cpu_avx512;
@@ -117,11 +125,35 @@ struct vn_cpu {
 /* Makes `bytes` of scratch memory for every worker. */
 int vn_cpu_reserve(struct vn_cpu *c, size_t bytes, struct vn_error *err) VN_NODISCARD;
 
-/* linear, matrix_new, matrix_free over the kernels' gemm. */
-void vn_cpu_linear_overlay(struct vn_cpu *c);
+/* Rows of one block, at most VN_CPU_ROWS. */
+struct vn_cpu_block {
+    const void *x;
+    void *y;
+    int64_t rows;
+    int worker;
+    uint8_t *room; /* scratch memory, 64-byte aligned */
+};
 
-/* The same through oneDNN; its name and version for people. VN_ENODEVICE when it is not
- * built in or has no fast code for the precision here. */
+/* What struct vn_matrix of the fast backend begins with. */
+struct vn_cpu_matrix {
+    int64_t n_out, n_in;
+    enum vn_epilogue epilogue;
+    size_t room; /* bytes of scratch memory for a block */
+    /* linear for a block. 0, or oneDNN's status. */
+    int (*multiply)(const struct vn_cpu *c, const struct vn_matrix *m,
+                    const struct vn_cpu_block *k);
+    void (*free)(struct vn_matrix *m);
+};
+
+/* norm, linear, rows, matrix_free: cpu_rows.c. */
+void vn_cpu_rows_overlay(struct vn_backend_ops *ops);
+
+/* matrix_new over the kernels' gemm. */
+int vn_cpu_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
+                      struct vn_matrix **out, struct vn_error *err) VN_NODISCARD;
+
+/* matrix_new through oneDNN where that is faster; its name and version for people.
+ * VN_ENODEVICE when it is not built in or has no fast code for the precision here. */
 int vn_cpu_dnnl_overlay(struct vn_cpu *c, char name[32],
                         struct vn_error *err) VN_NODISCARD;
 void vn_cpu_dnnl_close(struct vn_cpu *c);

@@ -1,4 +1,4 @@
-/* cpu_dnnl.c - matrix products through oneDNN.
+/* cpu_dnnl.c - matrix products through oneDNN, but for small ones in f32.
  *
  * One primitive per matrix multiplies a block of VN_CPU_ROWS rows, single-threaded, with
  * bias, GELU or residual fused; the team hands out blocks. oneDNN keeps its own order of
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define HUGE_FROM ((size_t)4 << 20) /* bytes */
+#define OWN_UP_TO (160 << 10)       /* elements of a matrix */
 #define STACK_ROWS 32               /* of an item */
 
 struct vn_cpu_dnnl {
@@ -29,8 +30,7 @@ struct vn_cpu_dnnl {
 enum { SRC, DST, SCRATCHPAD, WEIGHTS, BIAS, N_ARGS };
 
 struct vn_matrix {
-    int64_t n_out, n_in;
-    enum vn_epilogue epilogue;
+    struct vn_cpu_matrix base; /* first */
     dnnl_primitive_t primitive;
     dnnl_memory_t weights, bias;
     int n_workers;
@@ -46,12 +46,52 @@ static int fail(struct vn_error *err, dnnl_status_t status, const char *what) {
     return vn_fail(err, rc, "oneDNN cannot %s: status %d", what, (int)status);
 }
 
+/* ---- linear ---------------------------------------------------------------------- */
+
+/* The residual stream is; what is gated afterwards is not rounded on the way. */
+static bool result_is_f32(enum vn_epilogue e) {
+    return e == VN_EPI_RESIDUAL || e == VN_EPI_GLU;
+}
+
+/* Rows filled up with zeros, as the primitive takes whole blocks. */
+static void *fill_up(uint8_t *to, const void *x, int64_t rows, size_t row) {
+    memcpy(to, x, (size_t)rows * row);
+    memset(to + (size_t)rows * row, 0, (size_t)(VN_CPU_ROWS - rows) * row);
+    return to;
+}
+
+static int multiply(const struct vn_cpu *c, const struct vn_matrix *m,
+                    const struct vn_cpu_block *k) {
+    const enum vn_epilogue e = m->base.epilogue;
+    const enum vn_dtype act = c->ref.base.act;
+    const bool tail = k->rows < VN_CPU_ROWS, glu = e == VN_EPI_GLU;
+    const size_t y_row = (size_t)m->base.n_out * vn_dtype_size(result_is_f32(e) ? VN_F32 : act);
+    uint8_t *py = k->room + m->scratchpad, *px = py + VN_CPU_ROWS * y_row;
+    void *x = (void *)(uintptr_t)k->x, *y = glu ? py : k->y; /* x is only read */
+    dnnl_exec_arg_t *args = m->args[k->worker];
+    if (c->dnnl->set_threads)
+        c->dnnl->set_threads(1);
+    if (tail)
+        x = fill_up(px, x, k->rows, (size_t)m->base.n_in * vn_dtype_size(act));
+    if (tail && !glu)
+        y = fill_up(py, y, e == VN_EPI_RESIDUAL ? k->rows : 0, y_row);
+    dnnl_status_t s = dnnl_memory_set_data_handle(args[SRC].memory, x);
+    if (s == dnnl_success)
+        s = dnnl_memory_set_data_handle(args[DST].memory, y);
+    if (s == dnnl_success)
+        s = dnnl_memory_set_data_handle(args[SCRATCHPAD].memory, k->room);
+    if (s == dnnl_success)
+        s = dnnl_primitive_execute(m->primitive, c->dnnl->streams[k->worker], N_ARGS, args);
+    if (s == dnnl_success && glu)
+        c->k->glu((const float *)(const void *)py, k->y, act, k->rows, m->base.n_out / 2);
+    else if (s == dnnl_success && tail)
+        memcpy(k->y, py, (size_t)k->rows * y_row);
+    return (int)s;
+}
+
 /* ---- a matrix -------------------------------------------------------------------- */
 
-static void dnnl_op_matrix_free(struct vn_backend *b, struct vn_matrix *m) {
-    (void)b;
-    if (!m)
-        return;
+static void matrix_free(struct vn_matrix *m) {
     for (int i = 0; m->args && i < m->n_workers; i++)
         for (int k = SRC; k <= SCRATCHPAD; k++)
             if (m->args[i][k].memory)
@@ -91,19 +131,14 @@ static dnnl_status_t make_attr(enum vn_epilogue epilogue, dnnl_primitive_attr_t 
     return s;
 }
 
-/* The residual stream is; what is gated afterwards is not rounded on the way. */
-static bool result_is_f32(enum vn_epilogue e) {
-    return e == VN_EPI_RESIDUAL || e == VN_EPI_GLU;
-}
-
 /* The product of a block, with the weights in whatever layout suits it. */
 static dnnl_status_t describe(const struct vn_matrix *m, dnnl_data_type_t act,
                               dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
                               dnnl_primitive_desc_t *pd) {
     dnnl_memory_desc_t d[4];
-    dnnl_data_type_t out = result_is_f32(m->epilogue) ? dnnl_f32 : act;
-    const dnnl_dims_t dx = {VN_CPU_ROWS, m->n_in}, dw = {m->n_in, m->n_out},
-                      db = {1, m->n_out}, dy = {VN_CPU_ROWS, m->n_out};
+    dnnl_data_type_t out = result_is_f32(m->base.epilogue) ? dnnl_f32 : act;
+    const dnnl_dims_t dx = {VN_CPU_ROWS, m->base.n_in}, dw = {m->base.n_in, m->base.n_out},
+                      db = {1, m->base.n_out}, dy = {VN_CPU_ROWS, m->base.n_out};
     memset(d, 0, sizeof d);
     dnnl_status_t s = vn_dnnl_md_init(&d[0], dx, act, dnnl_ab);
     if (s == dnnl_success)
@@ -191,7 +226,7 @@ static int load_weights(struct vn_cpu *c, struct vn_matrix *m,
     dnnl_memory_t src = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t reorder = NULL;
-    const dnnl_dims_t dims = {m->n_in, m->n_out};
+    const dnnl_dims_t dims = {m->base.n_in, m->base.n_out};
     const void *plain = plain_weights(c, s, &room, err);
     if (!plain) {
         vn_buf_release(&room);
@@ -257,7 +292,7 @@ static int build(struct vn_cpu *c, struct vn_matrix *m, const struct vn_matrix_s
     dnnl_primitive_desc_t pd = NULL;
     const_dnnl_memory_desc_t layout;
     int rc;
-    dnnl_status_t st = make_attr(m->epilogue, &attr);
+    dnnl_status_t st = make_attr(m->base.epilogue, &attr);
     if (st == dnnl_success)
         st = describe(m, type_of(c), c->dnnl->engine, attr, &pd);
     if (st == dnnl_success)
@@ -270,11 +305,13 @@ static int build(struct vn_cpu *c, struct vn_matrix *m, const struct vn_matrix_s
     m->scratchpad = vn_round_up(dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(
                                     pd, dnnl_query_scratchpad_md, 0)),
                                 VN_ALIGN);
+    m->base.room = m->scratchpad + VN_CPU_ROWS * sizeof(float) *
+                                      (size_t)(m->base.n_in + m->base.n_out);
     if ((rc = vn_buf_resize(&m->weights_data, dnnl_memory_desc_get_size(layout), err)) ||
-        (rc = vn_buf_resize(&m->bias_data, (size_t)m->n_out * sizeof(float), err)))
+        (rc = vn_buf_resize(&m->bias_data, (size_t)m->base.n_out * sizeof(float), err)))
         goto out;
     use_huge_pages(&m->weights_data);
-    for (int64_t r = 0; r < m->n_out; r++)
+    for (int64_t r = 0; r < m->base.n_out; r++)
         ((float *)(void *)m->bias_data.data)[r] = vn_cpu_bias(s, r);
     st = make_memory(c, m, pd);
     rc = st == dnnl_success ? load_weights(c, m, s, layout, err)
@@ -287,16 +324,28 @@ out:
     return rc;
 }
 
-static int dnnl_op_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
+/* Our own products in f32 come as near to the peak of AVX-512 as oneDNN's, without the half
+ * microsecond that calling one takes, and the last rows need not be filled up to a block: on
+ * small matrices it shows. Large ones are laid out faster here. */
+static bool own_is_faster(const struct vn_cpu *c, const struct vn_matrix_spec *s) {
+    return !strcmp(c->k->name, "avx512") && c->ref.base.act == VN_F32 &&
+           s->n_out * s->n_in <= OWN_UP_TO;
+}
+
+static int dnnl_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
                               struct vn_matrix **out, struct vn_error *err) {
     struct vn_cpu *c = (struct vn_cpu *)b;
     *out = NULL;
+    if (own_is_faster(c, s))
+        return vn_cpu_matrix_new(b, s, out, err);
     struct vn_matrix *m = vn_calloc(1, sizeof *m, err);
     if (!m)
         return VN_EFAIL;
-    m->n_out = s->n_out;
-    m->n_in = s->n_in;
-    m->epilogue = s->epilogue;
+    m->base = (struct vn_cpu_matrix){.n_out = s->n_out,
+                                     .n_in = s->n_in,
+                                     .epilogue = s->epilogue,
+                                     .multiply = multiply,
+                                     .free = matrix_free};
     m->n_workers = c->n_workers;
     m->args = vn_calloc((size_t)c->n_workers, sizeof *m->args, err);
     int rc = m->args ? VN_OK : VN_EFAIL;
@@ -305,83 +354,11 @@ static int dnnl_op_matrix_new(struct vn_backend *b, const struct vn_matrix_spec 
     if (rc == VN_OK)
         rc = build(c, m, s, err);
     if (rc) {
-        dnnl_op_matrix_free(b, m);
+        matrix_free(m);
         return rc;
     }
     *out = m;
     return VN_OK;
-}
-
-/* ---- linear ---------------------------------------------------------------------- */
-
-struct job {
-    struct vn_cpu *c;
-    const struct vn_linear_args *a;
-    size_t x_row, y_row; /* bytes of a row of the product's operand and result */
-    bool glu;            /* the result is scratch memory */
-    int failed;          /* atomic: a status of oneDNN */
-};
-
-static void glu(const struct job *j, const float *x, int64_t t0, int64_t rows) {
-    enum vn_dtype act = j->c->ref.base.act;
-    int64_t n = j->a->w->n_out / 2;
-    void *y = (char *)j->a->y + (size_t)(t0 * n) * vn_dtype_size(act);
-    j->c->k->glu(x, y, act, rows, n);
-}
-
-static void linear_item(void *ctx, int worker, int64_t item) {
-    struct job *j = ctx;
-    struct vn_cpu_dnnl *d = j->c->dnnl;
-    const struct vn_matrix *m = j->a->w;
-    int64_t t0 = item * VN_CPU_ROWS, rows = j->a->n_tok - t0;
-    char *x = (char *)(uintptr_t)j->a->x + (size_t)t0 * j->x_row;
-    char *y = j->glu ? NULL : (char *)j->a->y + (size_t)t0 * j->y_row;
-    uint8_t *pad = j->c->work[worker].data, *px = pad + m->scratchpad;
-    uint8_t *py = px + VN_CPU_ROWS * j->x_row;
-    dnnl_exec_arg_t *args = m->args[worker];
-    if (d->set_threads)
-        d->set_threads(1);
-    bool tail = rows < VN_CPU_ROWS;
-    if (tail) {
-        memcpy(px, x, (size_t)rows * j->x_row);
-        memset(px + (size_t)rows * j->x_row, 0, (size_t)(VN_CPU_ROWS - rows) * j->x_row);
-    }
-    if (tail && !j->glu) {
-        memcpy(py, y, (size_t)rows * j->y_row);
-        memset(py + (size_t)rows * j->y_row, 0, (size_t)(VN_CPU_ROWS - rows) * j->y_row);
-    }
-    dnnl_status_t s =
-        dnnl_memory_set_data_handle(args[SRC].memory, tail ? (void *)px : x);
-    if (s == dnnl_success)
-        s = dnnl_memory_set_data_handle(args[DST].memory, tail || j->glu ? (void *)py : y);
-    if (s == dnnl_success)
-        s = dnnl_memory_set_data_handle(args[SCRATCHPAD].memory, pad);
-    if (s == dnnl_success)
-        s = dnnl_primitive_execute(m->primitive, d->streams[worker], N_ARGS, args);
-    if (s != dnnl_success)
-        __atomic_store_n(&j->failed, (int)s, __ATOMIC_RELAXED);
-    else if (j->glu)
-        glu(j, (const float *)(const void *)py, t0, tail ? rows : VN_CPU_ROWS);
-    else if (tail)
-        memcpy(y, py, (size_t)rows * j->y_row);
-}
-
-static int dnnl_op_linear(struct vn_backend *b, const struct vn_linear_args *a,
-                          struct vn_error *err) {
-    struct vn_cpu *c = (struct vn_cpu *)b;
-    const struct vn_matrix *m = a->w;
-    bool f32 = result_is_f32(a->epilogue);
-    struct job j = {.c = c, .a = a, .glu = a->epilogue == VN_EPI_GLU};
-    if (a->epilogue != m->epilogue)
-        return vn_fail(err, VN_EINTERNAL, "matrix made for epilogue %d, called with %d",
-                       (int)m->epilogue, (int)a->epilogue);
-    j.x_row = (size_t)m->n_in * vn_dtype_size(b->act);
-    j.y_row = (size_t)m->n_out * vn_dtype_size(f32 ? VN_F32 : b->act);
-    int rc = vn_cpu_reserve(c, m->scratchpad + VN_CPU_ROWS * (j.x_row + j.y_row), err);
-    if (rc)
-        return rc;
-    vn_team_run(c->team, linear_item, &j, (a->n_tok + VN_CPU_ROWS - 1) / VN_CPU_ROWS);
-    return j.failed ? fail(err, (dnnl_status_t)j.failed, "multiply") : VN_OK;
 }
 
 /* ---- opening --------------------------------------------------------------------- */
@@ -416,7 +393,7 @@ static int find_set_threads(struct vn_cpu_dnnl *d, struct vn_error *err) {
 
 /* Whether there is a fast product of this precision: a generic one is slow. */
 static int probe(struct vn_cpu *c, struct vn_error *err) {
-    struct vn_matrix m = {.n_out = 64, .n_in = 64, .epilogue = VN_EPI_BIAS};
+    struct vn_matrix m = {.base = {.n_out = 64, .n_in = 64, .epilogue = VN_EPI_BIAS}};
     dnnl_primitive_desc_t pd = NULL;
     const char *impl = "";
     dnnl_status_t s = describe(&m, type_of(c), c->dnnl->engine, NULL, &pd);
@@ -457,9 +434,7 @@ int vn_cpu_dnnl_overlay(struct vn_cpu *c, char name[32], struct vn_error *err) {
     }
     const dnnl_version_t *v = dnnl_version();
     snprintf(name, 32, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
-    c->ref.base.ops.matrix_new = dnnl_op_matrix_new;
-    c->ref.base.ops.matrix_free = dnnl_op_matrix_free;
-    c->ref.base.ops.linear = dnnl_op_linear;
+    c->ref.base.ops.matrix_new = dnnl_matrix_new;
     return VN_OK;
 }
 

@@ -10,33 +10,45 @@
 
 /* ---- rows ------------------------------------------------------------------------ */
 
-INLINE void norm_row(const struct vn_norm_args *a, enum vn_dtype act, int64_t t) {
+#define NORM_ROWS 4 /* at once */
+
+/* Rows [t, t + rows), side by side: the steps of one row wait for each other. */
+INLINE void norm_rows(const struct vn_norm_args *a, enum vn_dtype act, int64_t t,
+                      const int rows) {
     const float *x = a->x + t * a->d;
     int64_t d = a->d;
-    vf sum = {0}, sq = {0};
+    vf sum[NORM_ROWS] = {{0}}, sq[NORM_ROWS] = {{0}}, mean[NORM_ROWS], scale[NORM_ROWS];
     for (int64_t j = 0; j < d; j += LANES)
-        sum += v_load_act(x, VN_F32, j, d - j);
-    vf mean = v_set1(v_hsum(sum) / (float)d);
-    for (int64_t j = 0; j < d; j += LANES) {
-        vf c = v_load_act(x, VN_F32, j, d - j) - mean;
-        c = d - j >= LANES ? c : v_keep(c, d - j);
-        sq = v_fma(c, c, sq);
-    }
-    vf scale = v_set1(1.0f / __builtin_sqrtf(v_hsum(sq) / (float)d + a->eps));
+        for (int r = 0; r < rows; r++)
+            sum[r] += v_load_act(x + r * d, VN_F32, j, d - j);
+    for (int r = 0; r < rows; r++)
+        mean[r] = v_set1(v_hsum(sum[r]) / (float)d);
+    for (int64_t j = 0; j < d; j += LANES)
+        for (int r = 0; r < rows; r++) {
+            vf c = v_load_act(x + r * d, VN_F32, j, d - j) - mean[r];
+            c = d - j >= LANES ? c : v_keep(c, d - j);
+            sq[r] = v_fma(c, c, sq[r]);
+        }
+    for (int r = 0; r < rows; r++)
+        scale[r] = v_set1(1.0f / __builtin_sqrtf(v_hsum(sq[r]) / (float)d + a->eps));
     for (int64_t j = 0; j < d; j += LANES) {
         int64_t n = d - j;
-        vf y = (v_load_act(x, VN_F32, j, n) - mean) * scale;
-        y = v_fma(y, v_load_act(a->gamma, VN_F32, j, n),
-                  v_load_act(a->beta, VN_F32, j, n));
-        v_store_act(a->y, a->y_type, t * d + j, n, y);
-        if (a->also)
-            v_store_act(a->also, act, t * d + j, n, y);
+        vf gamma = v_load_act(a->gamma, VN_F32, j, n), beta = v_load_act(a->beta, VN_F32, j, n);
+        for (int r = 0; r < rows; r++) {
+            vf y = (v_load_act(x + r * d, VN_F32, j, n) - mean[r]) * scale[r];
+            y = v_fma(y, gamma, beta);
+            v_store_act(a->y, a->y_type, (t + r) * d + j, n, y);
+            if (a->also)
+                v_store_act(a->also, act, (t + r) * d + j, n, y);
+        }
     }
 }
 
 static void k_norm(const struct vn_norm_args *a, enum vn_dtype act, int64_t t0, int64_t t1) {
-    for (int64_t t = t0; t < t1; t++)
-        norm_row(a, act, t);
+    for (; t0 + NORM_ROWS <= t1; t0 += NORM_ROWS)
+        norm_rows(a, act, t0, NORM_ROWS);
+    for (; t0 < t1; t0++)
+        norm_rows(a, act, t0, 1);
 }
 
 static void k_scale(const float *x, float k, float *y, int64_t n) {
@@ -70,11 +82,6 @@ static void k_widen(const void *x, enum vn_dtype type, float *y, int64_t n) {
     }
     for (; i < n; i++)
         y[i] = type == VN_F16 ? vn_f16_to_f32(h[i]) : vn_bf16_to_f32(h[i]);
-}
-
-static void k_gelu(const float *x, void *y, enum vn_dtype type, int64_t n) {
-    for (int64_t i = 0; i < n; i += LANES)
-        v_store_act(y, type, i, n - i, v_gelu(v_load_act(x, VN_F32, i, n - i)));
 }
 
 static void k_glu(const float *x, void *y, enum vn_dtype type, int64_t rows, int64_t n) {
@@ -182,15 +189,30 @@ INLINE void outer_products(const float *a, int64_t a_step, const float *b, int64
     }
 }
 
+/* Asks for what of rows [j, j + ROWS) the next head reads: few bytes of far rows each, which
+ * no processor foresees. */
+INLINE void fetch_next(const struct vn_cpu_head *h, int64_t j) {
+    const size_t size = vn_dtype_size(h->act), bytes = (size_t)h->d_head * size;
+    const char *const from[3] = {h->q, h->k, h->v};
+    for (int64_t end = j + ROWS < h->n ? j + ROWS : h->n; j < end; j++)
+        for (int i = 0; i < 3; i++)
+            for (size_t b = 0; b < bytes; b += 64)
+                __builtin_prefetch(from[i] + (size_t)(j * h->in_stride + h->next) * size + b,
+                                   0, 2);
+}
+
 /* s [np, nv vectors] = scores of nv vectors of queries with all keys, units of log 2. */
 INLINE void scores(const struct vn_cpu_head *h, const float *q, const float *k,
-                   int64_t np, float *s, const int nv) {
+                   int64_t np, float *s, bool first, const int nv) {
     vf one[WIDE];
     for (int v = 0; v < nv; v++)
         one[v] = v_set1(1);
-    for (int64_t j = 0; j < h->n; j += ROWS)
+    for (int64_t j = 0; j < h->n; j += ROWS) {
+        if (first && h->next)
+            fetch_next(h, j);
         outer_products(k + j, np, q, np, h->d_head, SUM_SCORE, one, s + j * nv * LANES,
                        nv * LANES, nv);
+    }
 }
 
 /* Takes slope |i - j| from the scores of queries i from q0 on, with all keys j. */
@@ -265,7 +287,7 @@ struct attn_scratch {
 INLINE void attn_block(const struct vn_cpu_head *h, const struct attn_scratch *m,
                        int64_t q0, const int nv) {
     vf inverse[WIDE];
-    scores(h, m->q + q0, m->k, m->np, m->s, nv);
+    scores(h, m->q + q0, m->k, m->np, m->s, q0 == 0, nv);
     if (h->slope != 0)
         add_alibi(h, q0, m->s, nv);
     softmax(h->n, m->s, inverse, nv);
@@ -309,16 +331,16 @@ static void k_attn(const struct vn_cpu_head *h) {
 
 #define COLS (2 * LANES) /* of a panel: [n_in, COLS] */
 
-INLINE void gemm_block(const float *x, const void *panel, enum vn_dtype type,
-                       const float *bias, float *y, int64_t n_in, int64_t n_out,
-                       int64_t cols) {
-    vf sum[ROWS][2] = {{{0}}};
+/* ROWS rows of x with one panel. */
+INLINE void gemm_sums(const float *x, const void *panel, enum vn_dtype act, int64_t n_in,
+                      vf sum[ROWS][2]) {
     for (int64_t from = 0; from < n_in; from += SUM_PART) {
         int64_t to = n_in - from < SUM_PART ? n_in : from + SUM_PART;
         vf acc[ROWS][2] = {{{0}}};
+#pragma GCC unroll 4
         for (int64_t i = from; i < to; i++) {
-            vf w0 = v_load_act(panel, type, i * COLS, LANES);
-            vf w1 = v_load_act(panel, type, i * COLS + LANES, LANES);
+            vf w0 = v_load_act(panel, act, i * COLS, LANES);
+            vf w1 = v_load_act(panel, act, i * COLS + LANES, LANES);
 #pragma GCC unroll 8
             for (int r = 0; r < ROWS; r++) {
                 vf b = v_set1(x[r * n_in + i]);
@@ -331,27 +353,51 @@ INLINE void gemm_block(const float *x, const void *panel, enum vn_dtype type,
             for (int v = 0; v < 2; v++)
                 sum[r][v] += acc[r][v];
     }
-    for (int r = 0; r < ROWS; r++) {
-        for (int i = 0; i < 2 && i * LANES < cols; i++) {
-            int64_t n = cols - i * LANES;
-            vf b = v_load_act(bias, VN_F32, i * LANES, n);
-            v_store_act(y, VN_F32, r * n_out + i * LANES, n, sum[r][i] + b);
+}
+
+/* Rows [r0, r0 + ROWS) of g, columns from c on: as far as there are such, unless `whole`. */
+INLINE void gemm_block(const struct vn_cpu_gemm *g, const void *panel, enum vn_dtype act,
+                       enum vn_epilogue e, int64_t r0, int64_t c, const bool whole) {
+    const int rows = whole || g->rows - r0 >= ROWS ? ROWS : (int)(g->rows - r0);
+    vf sum[ROWS][2] = {{{0}}};
+    gemm_sums(g->x + r0 * g->n_in, panel, act, g->n_in, sum);
+    for (int i = 0; i < 2 && (whole || c + i * LANES < g->n_out); i++) {
+        int64_t at = c + i * LANES, n = whole ? LANES : g->n_out - at;
+        vf b = v_load_act(g->bias, VN_F32, at, n);
+        for (int r = 0; r < rows; r++) {
+            int64_t to = (r0 + r) * g->n_out + at;
+            vf v = sum[r][i] + b;
+            if (e == VN_EPI_GELU)
+                v = v_gelu(v);
+            else if (e == VN_EPI_RESIDUAL)
+                v += v_load_act(g->y, VN_F32, to, n);
+            v_store_act(g->y, whole ? VN_F32 : g->y_type, to, n, v);
         }
     }
 }
 
-static void k_gemm(const float *x, const void *panels, enum vn_dtype type,
-                   const float *bias, float *y, int64_t n_in, int64_t n_out) {
-    size_t panel = (size_t)n_in * COLS * vn_dtype_size(type);
-    for (int64_t c = 0; c < n_out; c += COLS) {
-        const char *p = (const char *)panels + (size_t)(c / COLS) * panel;
-        for (int r = 0; r < VN_CPU_ROWS; r += ROWS) {
-            if (type == VN_F32)
-                gemm_block(x + r * n_in, p, VN_F32, bias + c, y + r * n_out + c, n_in,
-                           n_out, n_out - c);
+/* f32 from whole vectors to whole vectors: most of what there is, without a question. */
+INLINE void gemm_whole(const struct vn_cpu_gemm *g, const void *panel, enum vn_epilogue e,
+                       int64_t r0, int64_t c) {
+    gemm_block(g, panel, VN_F32, e, r0, c, true);
+}
+
+static void k_gemm(const struct vn_cpu_gemm *g) {
+    size_t panel = (size_t)g->n_in * COLS * vn_dtype_size(g->act);
+    for (int64_t c = 0; c < g->n_out; c += COLS) {
+        const char *p = (const char *)g->panels + (size_t)(c / COLS) * panel;
+        for (int64_t r = 0; r < g->rows; r += ROWS) {
+            bool whole = g->y_type == VN_F32 && r + ROWS <= g->rows && c + COLS <= g->n_out;
+            if (g->act == VN_BF16)
+                gemm_block(g, p, VN_BF16, g->epilogue, r, c, false);
+            else if (!whole)
+                gemm_block(g, p, VN_F32, g->epilogue, r, c, false);
+            else if (g->epilogue == VN_EPI_GELU)
+                gemm_whole(g, p, VN_EPI_GELU, r, c);
+            else if (g->epilogue == VN_EPI_RESIDUAL)
+                gemm_whole(g, p, VN_EPI_RESIDUAL, r, c);
             else
-                gemm_block(x + r * n_in, p, VN_BF16, bias + c, y + r * n_out + c, n_in,
-                           n_out, n_out - c);
+                gemm_whole(g, p, VN_EPI_BIAS, r, c);
         }
     }
 }
@@ -360,7 +406,7 @@ static void k_gemm(const float *x, const void *panels, enum vn_dtype type,
     { \
         .name = (set), .gemm_cols = COLS, .norm = k_norm, .scale = k_scale, \
         .attn = k_attn, .attn_scratch = k_attn_scratch, .finite = k_finite, \
-        .convert = k_convert, .widen = k_widen, .gelu = k_gelu, .glu = k_glu, .gemm = k_gemm \
+        .convert = k_convert, .widen = k_widen, .glu = k_glu, .gemm = k_gemm \
     }
 
 #endif

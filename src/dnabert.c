@@ -136,29 +136,32 @@ struct pass {
 };
 
 /* x = LN(x), and its copy for the next product. */
-static int norm(const struct pass *p, const struct vn_net_norm *n) {
+static struct vn_row_stage norm(const struct pass *p, const struct vn_net_norm *n) {
     const struct vn_model_config *c = &p->e->config;
-    struct vn_norm_args a = {.x = p->x,
-                             .gamma = n->gamma,
-                             .beta = n->beta,
-                             .y = p->x,
-                             .y_type = VN_F32,
-                             .n_tok = p->in->seqs->n_tok,
-                             .d = c->d_model,
-                             .eps = c->norm_eps,
-                             .also = p->operand == p->narrow ? p->narrow : NULL};
-    return p->b->ops.norm(p->b, &a, p->err);
+    return (struct vn_row_stage){
+        .is_norm = true,
+        .norm = {.x = p->x,
+                 .gamma = n->gamma,
+                 .beta = n->beta,
+                 .y = p->x,
+                 .y_type = VN_F32,
+                 .n_tok = p->in->seqs->n_tok,
+                 .d = c->d_model,
+                 .eps = c->norm_eps,
+                 .also = p->operand == p->narrow ? p->narrow : NULL}};
 }
 
-static int linear(const struct pass *p, const void *x, const struct vn_matrix *w, void *y,
-                  enum vn_epilogue epilogue) {
-    struct vn_linear_args a = {.x = x,
-                               .w = w,
-                               .y = y,
-                               .n_tok = p->in->seqs->n_tok,
-                               .epilogue = epilogue,
-                               .wide = epilogue == VN_EPI_GLU ? p->wide : NULL};
-    return p->b->ops.linear(p->b, &a, p->err);
+static struct vn_row_stage linear(const struct pass *p, const void *x,
+                                  const struct vn_matrix *w, void *y,
+                                  enum vn_epilogue epilogue) {
+    return (struct vn_row_stage){
+        .passed = epilogue == VN_EPI_GLU,
+        .linear = {.x = x,
+                   .w = w,
+                   .y = y,
+                   .n_tok = p->in->seqs->n_tok,
+                   .epilogue = epilogue,
+                   .wide = epilogue == VN_EPI_GLU ? p->wide : NULL}};
 }
 
 static int attn(const struct pass *p) {
@@ -171,19 +174,25 @@ static int attn(const struct pass *p) {
     return p->b->ops.attn(p->b, p->in->seqs, &a, p->err);
 }
 
-static int run_layer(const struct pass *p, const struct layer *l) {
-    int rc = linear(p, p->operand, l->qkv, p->wide, VN_EPI_BIAS);
-    if (rc == VN_OK)
-        rc = attn(p);
-    if (rc == VN_OK)
-        rc = linear(p, p->narrow, l->out, p->x, VN_EPI_RESIDUAL);
-    if (rc == VN_OK)
-        rc = norm(p, &l->norm1);
-    if (rc == VN_OK)
-        rc = linear(p, p->operand, l->gate, p->inner, VN_EPI_GLU);
-    if (rc == VN_OK)
-        rc = linear(p, p->inner, l->down, p->x, VN_EPI_RESIDUAL);
-    return rc < 0 ? rc : norm(p, &l->norm2);
+/* Before the first attention, or between that of layer i - 1 and that of layer i; `last` is
+ * how many layers there are. */
+static int run_rows(const struct pass *p, int i, int last) {
+    const struct vn_net *e = p->e;
+    struct vn_row_stage s[6];
+    int n = 0;
+    if (i > 0) {
+        const struct layer *l = &e->layers[i - 1];
+        s[n++] = linear(p, p->narrow, l->out, p->x, VN_EPI_RESIDUAL);
+        s[n++] = norm(p, &l->norm1);
+        s[n++] = linear(p, p->operand, l->gate, p->inner, VN_EPI_GLU);
+        s[n++] = linear(p, p->inner, l->down, p->x, VN_EPI_RESIDUAL);
+        s[n++] = norm(p, &l->norm2);
+    } else {
+        s[n++] = norm(p, &e->norm);
+    }
+    if (i < last)
+        s[n++] = linear(p, p->operand, e->layers[i].qkv, p->wide, VN_EPI_BIAS);
+    return vn_net_rows(p->b, s, n, p->err);
 }
 
 static int dnabert_forward(const struct vn_net *e, struct vn_backend *b,
@@ -208,9 +217,10 @@ static int dnabert_forward(const struct vn_net *e, struct vn_backend *b,
                                   .mask_token = -1};
     int rc = b->ops.embed(b, in->seqs, &embed, err);
     if (rc == VN_OK)
-        rc = norm(&p, &e->norm);
-    for (int i = 0; i < layer && rc == VN_OK; i++)
-        rc = run_layer(&p, &e->layers[i]);
+        rc = run_rows(&p, 0, layer);
+    for (int i = 1; i <= layer && rc == VN_OK; i++)
+        if ((rc = attn(&p)) == VN_OK)
+            rc = run_rows(&p, i, layer);
     *x = p.x;
     return rc;
 }

@@ -117,25 +117,30 @@ struct pass {
     struct vn_error *err;
 };
 
-static int norm(const struct pass *p, const struct vn_net_norm *n, void *y,
-                enum vn_dtype y_type) {
+/* Into `narrow`, for the next product, or into x, after the last layer. */
+static struct vn_row_stage norm(const struct pass *p, const struct vn_net_norm *n, void *y) {
     const struct vn_model_config *c = &p->e->config;
-    struct vn_norm_args a = {.x = p->x,
-                             .gamma = n->gamma,
-                             .beta = n->beta,
-                             .y = y,
-                             .y_type = y_type,
-                             .n_tok = p->in->seqs->n_tok,
-                             .d = c->d_model,
-                             .eps = c->norm_eps};
-    return p->b->ops.norm(p->b, &a, p->err);
+    return (struct vn_row_stage){.is_norm = true,
+                                 .passed = y == p->narrow,
+                                 .norm = {.x = p->x,
+                                          .gamma = n->gamma,
+                                          .beta = n->beta,
+                                          .y = y,
+                                          .y_type = y == p->narrow ? p->b->act : VN_F32,
+                                          .n_tok = p->in->seqs->n_tok,
+                                          .d = c->d_model,
+                                          .eps = c->norm_eps}};
 }
 
-static int linear(const struct pass *p, const void *x, const struct vn_matrix *w, void *y,
-                  enum vn_epilogue epilogue) {
-    struct vn_linear_args a = {
-        .x = x, .w = w, .y = y, .n_tok = p->in->seqs->n_tok, .epilogue = epilogue};
-    return p->b->ops.linear(p->b, &a, p->err);
+static struct vn_row_stage linear(const struct pass *p, const void *x,
+                                  const struct vn_matrix *w, void *y,
+                                  enum vn_epilogue epilogue) {
+    return (struct vn_row_stage){.passed = epilogue == VN_EPI_GELU,
+                                 .linear = {.x = x,
+                                            .w = w,
+                                            .y = y,
+                                            .n_tok = p->in->seqs->n_tok,
+                                            .epilogue = epilogue}};
 }
 
 static int attn(const struct pass *p) {
@@ -149,19 +154,26 @@ static int attn(const struct pass *p) {
     return p->b->ops.attn(p->b, p->in->seqs, &a, p->err);
 }
 
-static int run_layer(const struct pass *p, const struct layer *l) {
-    int rc = norm(p, &l->norm1, p->narrow, p->b->act);
-    if (rc == VN_OK)
-        rc = linear(p, p->narrow, l->qkv, p->wide, VN_EPI_BIAS);
-    if (rc == VN_OK)
-        rc = attn(p);
-    if (rc == VN_OK)
-        rc = linear(p, p->narrow, l->out, p->x, VN_EPI_RESIDUAL);
-    if (rc == VN_OK)
-        rc = norm(p, &l->norm2, p->narrow, p->b->act);
-    if (rc == VN_OK)
-        rc = linear(p, p->narrow, l->fc1, p->wide, VN_EPI_GELU);
-    return rc < 0 ? rc : linear(p, p->wide, l->fc2, p->x, VN_EPI_RESIDUAL);
+/* Before the first attention, or between that of layer i - 1 and that of layer i; `last` is
+ * how many layers there are. */
+static int run_rows(const struct pass *p, int i, int last) {
+    const struct vn_net *e = p->e;
+    struct vn_row_stage s[6];
+    int n = 0;
+    if (i > 0) {
+        const struct layer *l = &e->layers[i - 1];
+        s[n++] = linear(p, p->narrow, l->out, p->x, VN_EPI_RESIDUAL);
+        s[n++] = norm(p, &l->norm2, p->narrow);
+        s[n++] = linear(p, p->narrow, l->fc1, p->wide, VN_EPI_GELU);
+        s[n++] = linear(p, p->wide, l->fc2, p->x, VN_EPI_RESIDUAL);
+    }
+    if (i < last) {
+        s[n++] = norm(p, &e->layers[i].norm1, p->narrow);
+        s[n++] = linear(p, p->narrow, e->layers[i].qkv, p->wide, VN_EPI_BIAS);
+    } else if (i == e->config.n_layers) {
+        s[n++] = norm(p, &e->norm, p->x);
+    }
+    return vn_net_rows(p->b, s, n, p->err);
 }
 
 static int esm2_forward(const struct vn_net *e, struct vn_backend *b,
@@ -184,10 +196,11 @@ static int esm2_forward(const struct vn_net *e, struct vn_backend *b,
                                   .d = c->d_model,
                                   .mask_token = c->token_dropout ? c->mask_token : -1};
     int rc = b->ops.embed(b, in->seqs, &embed, err);
-    for (int i = 0; i < layer && rc == VN_OK; i++)
-        rc = run_layer(&p, &e->layers[i]);
-    if (rc == VN_OK && layer == c->n_layers)
-        rc = norm(&p, &e->norm, p.x, VN_F32);
+    if (rc == VN_OK)
+        rc = run_rows(&p, 0, layer);
+    for (int i = 1; i <= layer && rc == VN_OK; i++)
+        if ((rc = attn(&p)) == VN_OK)
+            rc = run_rows(&p, i, layer);
     *x = p.x;
     return rc;
 }

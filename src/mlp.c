@@ -89,10 +89,8 @@ void vn_mlp_free(struct vn_mlp *m) {
     free(m);
 }
 
-static void activate(const struct vn_mlp *m, float *y, size_t n) {
-    if (m->head->gelu)
-        m->k->gelu(y, y, VN_F32, (int64_t)n);
-    for (size_t i = 0; !m->head->gelu && i < n; i++)
+static void relu(float *y, size_t n) {
+    for (size_t i = 0; i < n; i++)
         y[i] = y[i] < 0 ? 0 : y[i]; /* NaN stays */
 }
 
@@ -120,11 +118,21 @@ static void block(const struct vn_mlp *m, const struct vn_buf *work, const float
     }
     for (int i = 0; i < h->n_layers; i++) {
         float *out = hidden + (size_t)(i & 1) * VN_CPU_ROWS * m->widest;
-        m->k->gemm(x, m->layers[i].panels.data, VN_F32,
-                   (const float *)(void *)m->layers[i].bias.data, out, h->width[i],
-                   h->width[i + 1]);
-        if (i < h->n_layers - 1)
-            activate(m, out, VN_CPU_ROWS * (size_t)h->width[i + 1]);
+        const bool last = i == h->n_layers - 1;
+        const struct vn_cpu_gemm g = {
+            .x = x,
+            .panels = m->layers[i].panels.data,
+            .bias = (const float *)(void *)m->layers[i].bias.data,
+            .y = out,
+            .epilogue = h->gelu && !last ? VN_EPI_GELU : VN_EPI_BIAS,
+            .act = VN_F32,
+            .y_type = VN_F32,
+            .rows = n,
+            .n_in = h->width[i],
+            .n_out = h->width[i + 1]};
+        m->k->gemm(&g);
+        if (!h->gelu && !last)
+            relu(out, N * (size_t)h->width[i + 1]);
         x = out;
     }
     for (int64_t r = 0; r < n; r++)

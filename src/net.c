@@ -89,6 +89,17 @@ int vn_net_matrix(struct vn_backend *b, const struct vn_net_part *parts, int n_p
     return b->ops.matrix_new(b, &spec, out, err);
 }
 
+int vn_net_rows(struct vn_backend *b, const struct vn_row_stage *stages, int n,
+                struct vn_error *err) {
+    int rc = VN_OK;
+    if (b->ops.rows)
+        return b->ops.rows(b, stages, n, err);
+    for (int i = 0; i < n && rc == VN_OK; i++)
+        rc = stages[i].is_norm ? b->ops.norm(b, &stages[i].norm, err)
+                               : b->ops.linear(b, &stages[i].linear, err);
+    return rc;
+}
+
 /* The entries of the table need not take NULL: what was never made is skipped. */
 void vn_net_release(struct vn_backend *b, float *p) {
     if (p)

@@ -85,6 +85,10 @@ int vn_net_norm_upload(struct vn_backend *b, const struct vn_tensor *gamma,
                        const struct vn_tensor *beta, struct vn_buf *stage,
                        struct vn_net_norm *out, struct vn_error *err) VN_NODISCARD;
 
+/* n stages over rows, at once where the backend can, else one after another. */
+int vn_net_rows(struct vn_backend *b, const struct vn_row_stage *stages, int n,
+                struct vn_error *err) VN_NODISCARD;
+
 /* NULL is legal: what was never made. */
 void vn_net_release(struct vn_backend *b, float *p);
 void vn_net_norm_release(struct vn_backend *b, struct vn_net_norm *n);

@@ -1,7 +1,8 @@
 /* profile.h - a backend that forwards every operation to another one and times it.
  *
  * Each operation stands between two stamps of the queue it is in. They are read when the job
- * is waited for, so that nothing waits more often than without; results are the same. An
+ * is waited for, so that nothing waits more often than without; results are the same. Of
+ * `rows` there is none, so that each stage has its own line. An
  * operation's time runs from its turn in the queue to its end, and what it waits for being
  * launched belongs to it; what lies between the end of one and the turn of the next is idle
  * time. Bytes are those that must be moved if nothing is kept in caches, operations those of
