@@ -231,11 +231,15 @@ static const struct vn_plan *known(struct vn_cuda *c, const struct vn_lt_product
     return NULL;
 }
 
-/* Keeps the plan, in this process and for the next. */
+/* Keeps the plan, in this process and for the next; where there is no room, instead of the
+ * oldest. */
 static void keep(struct vn_cuda *c, const struct vn_lt_product *m) {
     struct vn_lt *lt = c->lt;
-    if (lt->n_plans == VN_MAX_PLANS)
-        return;
+    if (lt->n_plans == VN_MAX_PLANS) {
+        memmove(lt->plans, lt->plans + 1, sizeof lt->plans - sizeof *lt->plans);
+        lt->n_plans--;
+        lt->checked >>= 1;
+    }
     lt->checked |= (uint64_t)1 << lt->n_plans;
     struct vn_plan *p = &lt->plans[lt->n_plans++];
     p->n_out = m->n_out;

@@ -152,17 +152,30 @@ elif wanted "memcheck racecheck synccheck t_cuda t_ops vn-embed"; then
         refused="compute-sanitizer does not work here: $(grep -m 1 -i -e 'not supported' -e error err)"
 fi
 
+# Whether all that racecheck found lies in cuBLASLt's own kernels, whose names begin with
+# nvjet_ on Hopper: their warps meet at mbarriers, which it does not seem to follow.
+MOST_RACES=5000
+library_only() { # log
+    grep -a -q "RACECHECK SUMMARY: [1-9][0-9]* hazards" "$1" &&
+        [ "$(grep -a -c 'Race reported' "$1")" -lt $MOST_RACES ] &&
+        ! grep -a -o 'access at [^+]*' "$1" | grep -q -v '^access at nvjet_'
+}
+
 sanitize() { # tool, what, command...
-    local tool=$1 name="$1 on $2" log=$LOGS/$1.$2 rc
+    local tool=$1 name="$1 on $2" log=$LOGS/$1.$2 rc limit=20
     shift 2
     wanted "$name" || return 0
     [ -z "$refused" ] || { skip "$name" "$refused"; return 0; }
+    [ "$tool" = racecheck ] && limit=$MOST_RACES
     "$@" >"$log.plain" 2>&1 # algorithms are searched for once, and not under the sanitizer
     # shellcheck disable=SC2086
     timeout -k 10 "${SAN_LIMIT:-120}" "$sanitizer" --tool "$tool" --error-exitcode 99 \
-        --report-api-errors no --print-limit 20 --log-file "$log.log" ${SAN_ARGS:-} "$@" >"$log.out" 2>&1
+        --report-api-errors no --print-limit $limit --log-file "$log.log" ${SAN_ARGS:-} "$@" >"$log.out" 2>&1
     rc=$?
     if [ $rc = 0 ]; then
+        ok "$name"
+    elif [ $rc = 99 ] && [ "$tool" = racecheck ] && library_only "$log.log"; then
+        echo "# $name: $(grep -a -c 'Race reported' "$log.log") hazards, all in cuBLASLt"
         ok "$name"
     else
         bad "$name" "status $rc (99: the sanitizer found something, 124: no time left), see $log.log"

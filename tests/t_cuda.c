@@ -9,6 +9,7 @@
 #include "../cuda/tile.h"
 #include "backend.h"
 #include "num.h"
+#include "plans.h"
 
 static const enum vn_dtype types[] = {VN_F16, VN_BF16, VN_F32};
 static struct vn_error err;
@@ -285,6 +286,30 @@ static void products_at_the_models_shapes(void) {
 }
 
 /* A batch, attention over it; out on the host. */
+/* A matrix of zeros of a shape of its own; what loading has taken then. */
+static struct vn_loading try_shape(struct vn_backend *b, int64_t n_out) {
+    static const float zeros[48 * 8 * (VN_MAX_PLANS + 2)];
+    struct vn_matrix_spec s = {.weight = {zeros}, .bias = {zeros}, .type = VN_F32,
+                               .n_parts = 1, .n_out = n_out, .n_in = 48,
+                               .epilogue = VN_EPI_RESIDUAL};
+    struct vn_matrix *m = NULL;
+    CHECK_INT(b->ops.matrix_new(b, &s, &m, &err), VN_OK);
+    b->ops.matrix_free(b, m);
+    return *b->loading;
+}
+
+static void plans_of_more_shapes_than_are_kept(void) {
+    struct vn_backend *b = open_cuda(VN_F32);
+    if (!b)
+        return;
+    for (int i = 0; i < VN_MAX_PLANS + 2; i++)
+        CHECK_INT(try_shape(b, 8 * (i + 1)).plans_tried, i + 1);
+    CHECK_INT(try_shape(b, 8 * (VN_MAX_PLANS + 2)).plans_known, 1);
+    CHECK_INT(try_shape(b, 8 * 3).plans_known, 2);
+    CHECK_INT(try_shape(b, 8).plans_known, 2); /* the oldest made room */
+    b->ops.close(b);
+}
+
 static void attention(struct vn_backend *b, const int32_t *cu, int n_seq, int heads,
                       int d_head, const void *qkv, const float *rope, int rope_len,
                       void *out) {
@@ -359,6 +384,7 @@ int main(int argc, char **argv) {
     TEST(a_copy_beside_the_queue_is_timed);
     TEST(too_much_memory_is_refused);
     TEST(products_at_the_models_shapes);
+    TEST(plans_of_more_shapes_than_are_kept);
     TEST(attention_of_one_and_of_many);
     return check_done();
 }

@@ -1,7 +1,9 @@
 """vn-embed on a GPU against transformers there: published shapes of ESM-2, whole, with random
 weights. Run by make check-oracle-gpu, which runs the others of this folder on the GPU too.
 
-Gates: FP32 relative L2 at most 2e-6 over every record and 1e-5 for its worst residue; FP16
+Gates: FP32 relative L2 at most 2e-6 over every record and 1e-5 for its worst residue, against
+transformers in FP64: in FP32 its own results of the 36 layers of 3B are 2e-6 away from that.
+They are compared as well, and may be as much further away as they are wrong themselves. FP16
 1e-2 for the worst residue, and a pooled cosine of at least 0.9999.
 """
 import gc
@@ -56,8 +58,9 @@ def test_published_shapes(name, tmp_path):
               f"transformers {relative(w, e):.2e}), worst residue {worst_residue(s, w):.2e}; "
               f"fp16 {relative(h, w):.2e}, worst {worst_residue(h, w):.2e}, "
               f"1 - cosine {1 - cosine(m, pooled(w)):.1e}")
-    for s, h, m, w in zip(single, half, means, want):
-        assert relative(s, w) <= 2e-6
-        assert worst_residue(s, w) <= 1e-5
+    for s, h, m, w, e in zip(single, half, means, want, exact):
+        assert relative(s, e) <= 2e-6
+        assert worst_residue(s, e) <= 1e-5
+        assert relative(s, w) <= 2e-6 + relative(w, e)
         assert worst_residue(h, w) <= 1e-2
         assert cosine(m, pooled(w)) >= 0.9999
