@@ -26,9 +26,13 @@ static __device__ __forceinline__ float reciprocal_fast(float x) {
 
 // The larger one, or NaN if one is.
 static __device__ __forceinline__ float max_or_nan(float x, float y) {
+#if __CUDA_ARCH__ >= 800
     float m;
     asm("max.NaN.f32 %0, %1, %2;" : "=f"(m) : "f"(x), "f"(y));
     return m;
+#else
+    return x != x || x > y ? x : y;
+#endif
 }
 
 // 16 bytes from device memory, asked for before the copies that are started after this.
