@@ -20,7 +20,8 @@
  * is no ALiBi, no second copy of norm's output, no VN_EPI_GLU and no matrix without bias.
  *
  * Batch invariance. A row's result may not depend on how many rows there are, on its
- * position, on the other rows, or on the number of threads. t_ops checks it, bit for bit.
+ * position, on the other rows, or on the number of threads. t_ops and t_attn check it, bit
+ * for bit.
  *
  * Sequences are packed: cu_seqlens [B + 1] i32, cu_seqlens[0] = 0, non-decreasing, token
  * rows of sequence b are [cu_seqlens[b], cu_seqlens[b + 1]). Empty sequences are legal.

@@ -1,5 +1,5 @@
 /* ops.h - running the operations of any backend: device buffers with guard bands, and one
- * function per operation that takes and gives host arrays. */
+ * function per operation that takes and gives host arrays (inline: not all use all). */
 #ifndef VN_TEST_OPS_H
 #define VN_TEST_OPS_H
 
@@ -153,9 +153,9 @@ static bool batch_end(struct vn_backend *b, struct batch *l) {
 
 /* ---- operations on host arrays: true when no guard was touched ------------------- */
 
-static bool run_embed(struct vn_backend *b, const struct layout *l,
-                      const uint16_t *tokens, const float *table, int64_t v, int64_t d,
-                      int mask, float *out) {
+static inline bool run_embed(struct vn_backend *b, const struct layout *l,
+                             const uint16_t *tokens, const float *table, int64_t v, int64_t d,
+                             int mask, float *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);
@@ -169,9 +169,9 @@ static bool run_embed(struct vn_backend *b, const struct layout *l,
 }
 
 /* also [n, d], or NULL: not asked for */
-static bool run_norm(struct vn_backend *b, const float *x, const float *gamma,
-                     const float *beta, int64_t n, int64_t d, enum vn_dtype type,
-                     bool in_place, float *out, float *also) {
+static inline bool run_norm(struct vn_backend *b, const float *x, const float *gamma,
+                            const float *beta, int64_t n, int64_t d, enum vn_dtype type,
+                            bool in_place, float *out, float *also) {
     struct vn_error err;
     struct dbuf dx = dnew(b, x, (size_t)(n * d) * sizeof *x);
     struct dbuf dg = dnew(b, gamma, (size_t)d * sizeof *gamma);
@@ -202,7 +202,7 @@ struct weights {
     enum vn_epilogue epilogue;
 };
 
-static struct vn_matrix *make_matrix(struct vn_backend *b, const struct weights *w) {
+static inline struct vn_matrix *make_matrix(struct vn_backend *b, const struct weights *w) {
     struct vn_error err;
     struct vn_matrix *m;
     struct vn_matrix_spec s = {.type = w->type,
@@ -225,13 +225,13 @@ static struct vn_matrix *make_matrix(struct vn_backend *b, const struct weights 
 }
 
 /* Columns of y. */
-static int64_t out_width(const struct weights *w) {
+static inline int64_t out_width(const struct weights *w) {
     return w->epilogue == VN_EPI_GLU ? w->n_out / 2 : w->n_out;
 }
 
 /* y [n, out_width] is read too: the residual. */
-static bool run_linear(struct vn_backend *b, const struct vn_matrix *m,
-                       const struct weights *w, const float *x, int64_t n, float *y) {
+static inline bool run_linear(struct vn_backend *b, const struct vn_matrix *m,
+                              const struct weights *w, const float *x, int64_t n, float *y) {
     struct vn_error err;
     enum vn_dtype type = w->epilogue == VN_EPI_RESIDUAL ? VN_F32 : b->act;
     struct dbuf dx = dnew_act(b, x, b->act, n * w->n_in);
@@ -288,8 +288,8 @@ static bool run_attn(struct vn_backend *b, const struct layout *l, const float *
     return clean & dend_act(b, dout, b->act, out) & batch_end(b, &s);
 }
 
-static bool run_pool(struct vn_backend *b, const struct layout *l, const float *x,
-                     int64_t d, enum vn_pooling pool, float *out) {
+static inline bool run_pool(struct vn_backend *b, const struct layout *l, const float *x,
+                            int64_t d, enum vn_pooling pool, float *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);
@@ -300,8 +300,8 @@ static bool run_pool(struct vn_backend *b, const struct layout *l, const float *
     return dend(b, dx, NULL) & dend(b, dout, out) & batch_end(b, &s);
 }
 
-static bool run_finite(struct vn_backend *b, const struct layout *l, const float *x,
-                       int64_t d, uint8_t *out) {
+static inline bool run_finite(struct vn_backend *b, const struct layout *l, const float *x,
+                              int64_t d, uint8_t *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);
@@ -311,8 +311,8 @@ static bool run_finite(struct vn_backend *b, const struct layout *l, const float
     return dend(b, dx, NULL) & dend(b, dout, out) & batch_end(b, &s);
 }
 
-static bool run_convert(struct vn_backend *b, const float *x, int64_t n,
-                        enum vn_dtype type, void *out) {
+static inline bool run_convert(struct vn_backend *b, const float *x, int64_t n,
+                               enum vn_dtype type, void *out) {
     struct vn_error err;
     struct dbuf dx = dnew(b, x, (size_t)n * sizeof *x);
     struct dbuf dy = dnew(b, NULL, (size_t)n * vn_dtype_size(type));

@@ -1,188 +1,6 @@
-/* t_ops.c - every operation of every backend against the reference.
- *
- *   t_ops                  checks: accuracy, guard bands, exactness, batch invariance
- *   t_ops cuda             the checks of the GPU alone
- *   t_ops small            those of them that are quick under a sanitizer
- *   t_ops MODE WORD        of these, or of all with MODE test, what has WORD in "OP PRECISION"
- *   t_ops perf [BACKEND]   speed of each operation on the shapes of real models
- *   t_ops support          which backends and precisions are here */
-#include "ops.h"
-
-#include <time.h>
-
-/* ---- backends: a new one is one more row ----------------------------------------- */
-
-struct subject {
-    const char *name;
-    const char *device; /* for vn_backend_open, or NULL: parts of the cpu, chosen by */
-    int kernels;        /* index of vn_cpu_kernels_at */
-    bool dnnl;
-    int threads;
-};
-
-/* What all are opened for: the three precisions, and standard attention in half. */
-static enum vn_dtype act;
-static enum vn_attention attention;
-
-static const struct subject subjects[] = {
-    {"cpu", "cpu", 0, true, 2},       {"cpu-1-thread", "cpu", 0, true, 1},
-    {"cpu-own-0", NULL, 0, false, 2}, {"cpu-own-1", NULL, 1, false, 2},
-    {"cpu-own-2", NULL, 2, false, 2}, {"cuda", "cuda", 0, false, 1}, /* the last */
-};
-#define N_SUBJECTS ((int)(sizeof subjects / sizeof *subjects))
-
-static int open_subject(const struct subject *s, struct vn_backend **out,
-                        struct vn_error *err) {
-    const struct vn_backend_options o = {.device = s->device, .act = act,
-                                         .threads = s->threads, .attention = attention};
-    *out = NULL;
-    if (attention == VN_ATTN_STANDARD && !s->device)
-        return vn_fail(err, VN_ENODEVICE, "standard attention is the same on all kernels");
-    if (s->device)
-        return vn_backend_open(&o, out, err);
-    if (!vn_cpu_kernels_at(s->kernels))
-        return vn_fail(err, VN_ENODEVICE, "this processor has fewer kinds of kernels");
-    return vn_cpu_open_with(&o, vn_cpu_kernels_at(s->kernels), s->dnnl, out, err);
-}
-
-static struct vn_backend *reference, *open_now[N_SUBJECTS];
-static char why[N_SUBJECTS][256]; /* why a subject is not open */
-
-/* What standard attention has not got: ALiBi, gates, products without bias. */
-static bool esm2_only(void) {
-    return attention == VN_ATTN_STANDARD;
-}
-static bool gpu_alone, small; /* small: fewer shapes, the GPU alone */
-
-static const char *act_name(void) {
-    return attention == VN_ATTN_STANDARD ? "standard"
-           : act == VN_F32               ? "f32"
-           : act == VN_BF16              ? "bf16"
-                                         : "f16";
-}
-
-/* ---- which are here -------------------------------------------------------------- */
-
-static int opening, opened[N_SUBJECTS]; /* statuses */
-static void opens(void) {
-    if (opened[opening] == VN_ENODEVICE)
-        SKIP(why[opening]);
-    /* no cpu computes in half precision but the standard, and it must say so */
-    bool half_on_cpu = act == VN_F16 && attention != VN_ATTN_STANDARD &&
-                       strcmp(subjects[opening].name, "cuda") != 0;
-    CHECK_INT(opened[opening], half_on_cpu ? VN_EINCOMPAT : VN_OK);
-}
-
-/* ---- verdicts: one line per operation, precision and backend --------------------- */
-
-static int failures[N_SUBJECTS];
-
-static void complain(int i, const char *what, const char *where, double is,
-                     double limit) {
-    if (failures[i]++ < 5)
-        printf("# %s %s: %s is %.3g, limit %.3g (%s)\n", subjects[i].name, act_name(),
-               what, is, limit, where);
-}
-
-static int verdict_of;
-static void verdict(void) {
-    CHECK_INT(failures[verdict_of], 0);
-}
-static void verdicts(const char *op) {
-    for (verdict_of = 0; verdict_of < N_SUBJECTS; verdict_of++) {
-        char name[96];
-        if (!open_now[verdict_of])
-            continue;
-        snprintf(name, sizeof name, "%s %s %s", op, act_name(),
-                 subjects[verdict_of].name);
-        check_run(name, verdict);
-        failures[verdict_of] = 0;
-    }
-}
-#define FOR_EACH(i) \
-    for (int i = 0; i < N_SUBJECTS; i++) \
-        if (open_now[i])
-
-/* In standard a value is that half or, where sums in another order fall to the other side,
- * one next to it. Those were less than one in a hundred in f32 against f64, and a rounding
- * too few or too many made a fifth or more of all values others. */
-static void mostly_equal(int i, const char *where, const float *is, const float *want,
-                         int64_t n) {
-    int64_t others = 0;
-    for (int64_t j = 0; j < n; j++)
-        others += is[j] != want[j];
-    if (n >= 500 && others > n / 10)
-        complain(i, "share of other values", where, (double)others / (double)n, 0.1);
-}
-
-/* Relative L2 over everything, and of the worst of `rows` rows, ten times as much. */
-static void compare(int i, const char *where, bool clean, const float *is,
-                    const float *want, int64_t rows, int64_t d, double limit) {
-    double sq = 0, ref = 0, worst = 0;
-    for (int64_t r = 0; r < rows; r++) {
-        double row_sq = 0, row_ref = 0;
-        for (int64_t j = r * d; j < (r + 1) * d; j++) {
-            row_sq += ((double)is[j] - want[j]) * ((double)is[j] - want[j]);
-            row_ref += (double)want[j] * want[j];
-        }
-        sq += row_sq;
-        ref += row_ref;
-        double e = row_sq == 0 ? 0 : sqrt(row_sq / row_ref);
-        worst = e > worst || isnan(e) ? e : worst;
-    }
-    double e = sq == 0 ? 0 : sqrt(sq / ref);
-    if (!clean)
-        complain(i, "guard bands touched", where, 1, 0);
-    if (!(e <= limit))
-        complain(i, "relative L2", where, e, limit);
-    if (!(worst <= 10 * limit))
-        complain(i, "worst row", where, worst, 10 * limit);
-    if (attention == VN_ATTN_STANDARD)
-        mostly_equal(i, where, is, want, rows * d);
-}
-static void equal(int i, const char *what, const char *where, const void *a,
-                  const void *b, size_t bytes) {
-    if (bytes && memcmp(a, b, bytes) != 0)
-        complain(i, what, where, 1, 0);
-}
-/* In standard a score of attention that falls to the other half weighs most: 1e-4 over all
- * and 8e-3 for the worst row were seen where scores are far apart. */
-static double by_type(double f32, double bf16, double f16) {
-    if (attention == VN_ATTN_STANDARD)
-        return 1e-3;
-    return act == VN_F32 ? f32 : act == VN_BF16 ? bf16 : f16;
-}
-
-/* A GPU may round more often than the reference on the way to a 16-bit result: the bias
- * and what GELU is applied to; rotated queries and keys, and the weights of attention. */
-static double more_on_gpu(int i, double times) {
-    bool rounds = act != VN_F32 && attention != VN_ATTN_STANDARD;
-    return rounds && strcmp(subjects[i].name, "cuda") == 0 ? times : 1;
-}
-
-/* ---- shapes ---------------------------------------------------------------------- */
-
-static const struct layout layouts[] = {
-    {1, {1}},
-    {1, {2}},
-    {1, {31}},
-    {1, {33}},
-    {1, {65}},
-    {1, {170}},
-    {3, {0, 0, 0}},
-    {6, {0, 5, 0, 33, 1, 0}},
-    {7, {17, 2, 170, 64, 0, 99, 16}},
-};
-#define N_LAYOUTS ((int)(sizeof layouts / sizeof *layouts))
-static const struct layout long_layouts[] = {{1, {1024}}, {2, {3000, 7}}};
-
-static const char *layout_name(const struct layout *l) {
-    static char s[128];
-    size_t at = 0;
-    for (int i = 0; i < l->n_seq && at < sizeof s - 12; i++)
-        at += (size_t)snprintf(s + at, sizeof s - at, "%s%d", i ? "," : "", l->len[i]);
-    return s;
-}
+/* t_ops.c - every operation of every backend but attention (t_attn.c) against the reference:
+ * subjects.h says how it is run. */
+#include "subjects.h"
 
 /* ---- accuracy -------------------------------------------------------------------- */
 
@@ -310,43 +128,6 @@ static void linear(void) {
         free(x), free(y), free(want), free(is), free_weights(&w);
     }
     verdicts("linear");
-}
-
-static void attn_case(const struct layout *l, int heads, int k, float theta, float size) {
-    if (esm2_only() && theta < 0)
-        return;
-    int64_t n = layout_tokens(l), d = (int64_t)heads * k;
-    float *qkv = rnd_array(n * 3 * d, size);
-    float *want = need((size_t)(n * d), 4), *is = need((size_t)(n * d), 4);
-    run_attn(reference, l, qkv, heads, k, theta, want);
-    FOR_EACH(i) {
-        char where[200];
-        snprintf(where, sizeof where, "%d heads of %d%s, lengths %s", heads, k,
-                 theta < 0 ? ", alibi" : "", layout_name(l));
-        bool ok = run_attn(open_now[i], l, qkv, heads, k, theta, is);
-        compare(i, where, ok, is, want, n, d,
-                by_type(1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
-    }
-    free(qkv), free(want), free(is);
-}
-static void attn(void) {
-    const int sizes[] = {16, 24, 32, 64, 128};
-    for (int k = 0; k < 5; k++) {
-        for (int l = 0; l < N_LAYOUTS; l++) {
-            attn_case(&layouts[l], 1 + (l + k) % 3, sizes[k], l % 2 ? 10000 : 0, 1);
-            attn_case(&layouts[l], 1, sizes[k], 10000, 6); /* peaked: scores far apart */
-            attn_case(&layouts[l], 1 + (l + k) % 7, sizes[k], ALIBI, 1 + 5 * (l % 2));
-        }
-        if (small)
-            continue;
-        attn_case(&long_layouts[0], 1, sizes[k], 10000, 2);
-        attn_case(&long_layouts[0], 3, sizes[k], ALIBI, 2);
-    }
-    if (!small) {
-        attn_case(&long_layouts[1], 1, 16, 10000, 1);
-        attn_case(&long_layouts[1], 2, 16, ALIBI, 1);
-    }
-    verdicts("attn");
 }
 
 /* ---- exactness: same bits as the reference --------------------------------------- */
@@ -501,7 +282,6 @@ static void linear_tiles(void) {
         {192, 328, VN_EPI_GLU, 2},
     };
     const int64_t some[] = {1, 63, 64, 65, 129};
-    const uint64_t before = seed; /* what follows gets the numbers that it always got */
     for (int k = 0; k < (int)(sizeof cases / sizeof *cases); k++) {
         int64_t d = cases[k].n_out, n_in = cases[k].n_in;
         struct weights w = make_weights(cases[k].e == VN_EPI_GLU ? 2 * d : d, n_in, 1, VN_F32,
@@ -525,83 +305,7 @@ static void linear_tiles(void) {
         }
         free(period), free(want), free_weights(&w);
     }
-    seed = before;
     verdicts("linear tiles");
-}
-
-static void attn_invariance(void) {
-    const struct layout *l = &layouts[N_LAYOUTS - 1];
-    const int sizes[] = {16, 24, 32, 64, 128};
-    for (int kind = 0; kind < (esm2_only() ? 5 : 10); kind++) {
-        const int heads = 2, k = kind % 5;
-        const float theta = kind < 5 ? 10000 : ALIBI;
-        int64_t n = layout_tokens(l), d = heads * sizes[k];
-        float *qkv = rnd_array(n * 3 * d, 1), *all = need((size_t)(n * d), 4);
-        float *some = need((size_t)(n * d), 4), *longer = rnd_array(400 * 3 * d, 1);
-        float *sink = need((size_t)(400 * d), 4);
-        FOR_EACH(i) {
-            int64_t t = 0;
-            run_attn(open_now[i], l, qkv, heads, sizes[k], theta, all);
-            for (int s = 0; s < l->n_seq; t += l->len[s++]) {
-                const struct layout one = {1, {l->len[s]}}, big = {1, {400}};
-                if (s == 3) /* scratch memory grows and is used by someone else */
-                    run_attn(open_now[i], &big, longer, heads, sizes[k], theta, sink);
-                run_attn(open_now[i], &one, qkv + t * 3 * d, heads, sizes[k], theta,
-                         some);
-                equal(i, "a sequence depends on its neighbours", "attn", some,
-                      all + t * d, (size_t)(l->len[s] * d) * 4);
-            }
-        }
-        free(qkv), free(all), free(some), free(longer), free(sink);
-    }
-    verdicts("attn invariance");
-}
-
-/* Lengths at the edges of a GPU's kernels: rows of a warp, tiles and steps of keys, and the
- * longest sequences that are taken whole with heads of 128, of 24 and of other sizes. A batch
- * of all of them, and one in which two of three have one token, take the kernel for long ones;
- * a sequence alone, or with one of those, the kernel for its length. `small` has half of it,
- * in the precisions that have two kernels. */
-static void attn_edges(void) {
-    static const struct layout l = {
-        17, {1, 15, 16, 17, 48, 49, 52, 64, 65, 111, 112, 113, 160, 161, 191, 192, 193}};
-    const int sizes[] = {16, 24, 32, 64, 128};
-    const uint64_t others = seed; /* limits of tiny cases were set on the numbers drawn there */
-    seed = 1;
-    const bool two = (act == VN_F16 || act == VN_BF16) && attention != VN_ATTN_STANDARD;
-    for (int kind = 0; kind < (esm2_only() ? 5 : 10); kind++) {
-        const int k = sizes[kind % 5], heads = k <= 24 ? 5 : 2;
-        const float theta = kind < 5 ? 10000 : ALIBI;
-        if (small && (!two || kind % 2))
-            continue;
-        int64_t n = layout_tokens(&l), d = heads * k;
-        float *qkv = rnd_array((n + 2) * 3 * d, 1), *all = need((size_t)(n * d), 4);
-        float *some = need((size_t)((n + 2) * d), 4), *want = need((size_t)(n * d), 4);
-        run_attn(reference, &l, qkv, heads, k, theta, want);
-        FOR_EACH(i) {
-            char where[96];
-            bool ok = run_attn(open_now[i], &l, qkv, heads, k, theta, all);
-            snprintf(where, sizeof where, "%d heads of %d%s, edges", heads, k,
-                     theta < 0 ? ", alibi" : "");
-            compare(i, where, ok, all, want, n, d,
-                    by_type(1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
-            int64_t t = 0;
-            for (int s = 0; s < l.n_seq; t += l.len[s++])
-                for (int short_ones = 0; short_ones < 3; short_ones++) {
-                    const struct layout few = {1 + short_ones, {l.len[s], 1, 1}};
-                    if (small && (short_ones == 1 || (short_ones && l.len[s] <= 64)))
-                        continue;
-                    run_attn(open_now[i], &few, qkv + t * 3 * d, heads, k, theta, some);
-                    snprintf(where, sizeof where, "attn of %d with %d of 1, heads of %d%s",
-                             l.len[s], short_ones, k, theta < 0 ? ", alibi" : "");
-                    equal(i, "a sequence depends on its neighbours", where, some,
-                          all + t * d, (size_t)(l.len[s] * d) * 4);
-                }
-        }
-        free(qkv), free(all), free(some), free(want);
-    }
-    seed = others;
-    verdicts("attn edges");
 }
 
 static void norm_invariance(void) {
@@ -717,26 +421,6 @@ static void nan_stays(void) {
         }
         free(x), free(y), free(clean), free(dirty), free_weights(&w);
     }
-    const struct layout *l = &layouts[N_LAYOUTS - 1];
-    const int heads = 2, k = 24;
-    int64_t t = layout_tokens(l), hk = heads * k, from = 17 + 2, to = from + 170;
-    for (int64_t bad = from; bad < to;
-         bad += 169) { /* first and last row of a sequence */
-        float *qkv = rnd_array(t * 3 * hk, 1);
-        float *clean = need((size_t)(t * hk), 4), *dirty = need((size_t)(t * hk), 4);
-        FOR_EACH(i) {
-            run_attn(open_now[i], l, qkv, heads, k, 10000, clean);
-            qkv[bad * 3 * hk + hk] = NAN; /* in a key of head 0: all its queries see it */
-            run_attn(open_now[i], l, qkv, heads, k, 10000, dirty);
-            qkv[bad * 3 * hk + hk] = 0.5f;
-            for (int64_t j = 0; j < t * hk; j++) {
-                bool hit = j / hk >= from && j / hk < to && j % hk < k;
-                if (hit ? !isnan(dirty[j]) : dirty[j] != clean[j])
-                    complain(i, "NaN lost or spread", "attn", (double)j, (double)bad);
-            }
-        }
-        free(qkv), free(clean), free(dirty);
-    }
     verdicts("nan stays");
 }
 
@@ -797,46 +481,9 @@ static void stamps(void) {
 
 /* ---- speed ----------------------------------------------------------------------- */
 
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static struct vn_backend *timed;
-static void finish(void) {
-    struct vn_error err;
-    must(timed->ops.mark(timed, 0, &err), &err);
-    must(timed->ops.wait(timed, 0, &err), &err);
-}
-
-/* Seconds of the fastest of some runs of fn. */
-static double fastest(void (*fn)(void *), void *ctx) {
-    double best = 1e9, end = seconds() + 0.4;
-    fn(ctx);
-    finish();
-    for (int i = 0; i < 4 || seconds() < end; i++) {
-        double t = seconds();
-        fn(ctx);
-        finish();
-        t = seconds() - t;
-        best = t < best ? t : best;
-    }
-    return best;
-}
-
 static void time_linear(void *ctx) {
     struct vn_error err;
     must(timed->ops.linear(timed, ctx, &err), &err);
-}
-struct attn_run {
-    struct vn_seqs *s;
-    struct vn_attn_args a;
-};
-static void time_attn(void *ctx) {
-    struct vn_error err;
-    struct attn_run *r = ctx;
-    must(timed->ops.attn(timed, r->s, &r->a, &err), &err);
 }
 static void time_norm(void *ctx) {
     struct vn_error err;
@@ -868,30 +515,6 @@ static void perf_linear(const char *subject, const char *what, int64_t n, int64_
     free(x), free(zero), free_weights(&w);
 }
 
-static void perf_attn(const char *subject, int64_t len, int64_t n_seq, int heads, int k) {
-    int64_t n = len * n_seq, d = (int64_t)heads * k;
-    struct layout l = {.n_seq = (int)n_seq};
-    struct batch s;
-    for (int i = 0; i < n_seq; i++)
-        l.len[i] = (int)len;
-    batch_begin(timed, &l, &s);
-    float *x = rnd_array(n * 3 * d, 1), *rope = rnd_array(len * k, 1);
-    struct dbuf dq = dnew_act(timed, x, act, n * 3 * d),
-                dr = dnew(timed, rope, (size_t)(len * k) * 4);
-    struct dbuf dout = dnew(timed, NULL, (size_t)(n * d) * 4);
-    struct attn_run r = {&s.seqs,
-                         {dptr(&dq), dptr(&dout), dptr(&dr), dptr(&dr), heads, k, NULL}};
-    double t = fastest(time_attn, &r), flop = 4.0 * (double)(n * len) * (double)d;
-    printf("%-13s %-4s attn      %3lld of %4lld, %2d x %3d    %8.1f GFLOP/s %9.1f us\n",
-           subject, act_name(), (long long)n_seq, (long long)len, heads, k,
-           flop / t / 1e9, t * 1e6);
-    dend(timed, dq, NULL);
-    dend(timed, dr, NULL);
-    dend(timed, dout, NULL);
-    batch_end(timed, &s);
-    free(x), free(rope);
-}
-
 static void perf_norm(const char *subject, int64_t n, int64_t d) {
     float *x = rnd_array(n * d, 1);
     struct dbuf dx = dnew(timed, x, (size_t)(n * d) * 4);
@@ -913,54 +536,19 @@ static void perf_norm(const char *subject, int64_t n, int64_t d) {
     free(x);
 }
 
-static void perf_model(const char *subject, int64_t d, int heads, int64_t n) {
+static void perf_of(const char *subject, int64_t d) {
+    const int64_t n = 2048;
     perf_linear(subject, "qkv", n, 3 * d, d, VN_EPI_BIAS);
     perf_linear(subject, "out", n, d, d, VN_EPI_RESIDUAL);
     perf_linear(subject, "ffn1", n, 4 * d, d, VN_EPI_GELU);
     perf_linear(subject, "ffn2", n, d, 4 * d, VN_EPI_RESIDUAL);
-    perf_attn(subject, 110, 18, heads, (int)d / heads);
-    perf_attn(subject, 1024, 2, heads, (int)d / heads);
     perf_norm(subject, n, d);
 }
 
-static void perf(const char *only) {
-    for (int i = 0; i < N_SUBJECTS; i++) {
-        if (!open_now[i] || (only && strcmp(only, subjects[i].name) != 0))
-            continue;
-        timed = open_now[i];
-        printf("# %s: %s\n", subjects[i].name, timed->device);
-        perf_model(subjects[i].name, 320, 20, 2048);
-        perf_model(subjects[i].name, 640, 20, 2048);
-        perf_model(subjects[i].name, 1280, 20, 2048);
-    }
-}
-
-static void support(void) {
-    for (int i = 0; i < N_SUBJECTS; i++)
-        printf("%-13s %-4s %s\n", subjects[i].name, act_name(),
-               open_now[i] ? open_now[i]->device : why[i]);
-}
-
-static const char *only; /* what is to be run, or NULL */
-static void run_op(const char *op, void (*f)(void)) {
-    char name[64];
-    snprintf(name, sizeof name, "%s %s", op, act_name());
-    if (!only || strstr(name, only))
-        f();
-}
-
-static void test(void) {
-    for (opening = gpu_alone ? N_SUBJECTS - 1 : 0; opening < N_SUBJECTS; opening++) {
-        char name[96];
-        if (attention == VN_ATTN_STANDARD && !subjects[opening].device)
-            continue;
-        snprintf(name, sizeof name, "open %s %s", act_name(), subjects[opening].name);
-        check_run(name, opens);
-    }
+static void tests(void) {
     run_op("embed", embed);
     run_op("norm", norm);
     run_op("linear", linear);
-    run_op("attn", attn);
     run_op("pool", pool);
     run_op("finite", not_finite);
     if (act == VN_F32)
@@ -969,8 +557,6 @@ static void test(void) {
         run_op("linear tiles", linear_tiles);
     if (!small)
         run_op("linear invariance", linear_invariance);
-    run_op("attn invariance", attn_invariance);
-    run_op("attn edges", attn_edges);
     run_op("norm invariance", norm_invariance);
     if (!gpu_alone && !esm2_only())
         run_op("rows", rows);
@@ -981,31 +567,6 @@ static void test(void) {
 }
 
 int main(int argc, char **argv) {
-    const char *mode = argc > 1 ? argv[1] : "test";
-    const enum vn_dtype types[] = {VN_F32, VN_BF16, VN_F16, VN_F16};
-    small = !strcmp(mode, "small");
-    gpu_alone = small || !strcmp(mode, "cuda");
-    only = argc > 2 ? argv[2] : NULL;
-    for (int k = 0; k < 4; k++) {
-        struct vn_error err = {0};
-        act = types[k];
-        attention = k == 3 ? VN_ATTN_STANDARD : VN_ATTN_FLASH;
-        const struct vn_backend_options o = {
-            .device = "reference", .act = act, .threads = 1, .attention = attention};
-        must(vn_backend_open(&o, &reference, &err), &err);
-        for (int i = gpu_alone ? N_SUBJECTS - 1 : 0; i < N_SUBJECTS; i++)
-            if ((opened[i] = open_subject(&subjects[i], &open_now[i], &err)))
-                snprintf(why[i], sizeof why[i], "%.200s", err.msg);
-        if (!strcmp(mode, "perf"))
-            perf(argc > 2 ? argv[2] : NULL);
-        else if (!strcmp(mode, "support"))
-            support();
-        else
-            test();
-        for (int i = 0; i < N_SUBJECTS; i++)
-            if (open_now[i])
-                open_now[i]->ops.close(open_now[i]);
-        reference->ops.close(reference);
-    }
-    return strcmp(mode, "test") && !gpu_alone ? 0 : check_done();
+    static const struct program p = {.seed = 1, .test = tests, .perf = perf_of};
+    return run(&p, argc, argv);
 }
