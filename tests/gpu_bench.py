@@ -174,7 +174,9 @@ def embed(model, tokens, sampler, *options):
     """One run of vn-embed: what it says of itself, and what was seen of it."""
     args = [os.path.join(BIN, "vn-embed"), "-m", model, "--device", "cuda", "--precision",
             "fp16", "-v", *options]
-    before = sampler.mean(2, time.monotonic() - 1, time.monotonic())
+    time.sleep(0.7)  # what ran before has given its memory back, and a sample says so
+    held = sampler.column(2, time.monotonic() - 0.5, time.monotonic())
+    before = min(held) if held else None
     with open(tokens, "rb") as stdin, tempfile.TemporaryFile("w+") as err:
         started = time.monotonic()
         process = subprocess.Popen(args, stdin=stdin, stdout=subprocess.PIPE, stderr=err)
