@@ -480,15 +480,20 @@ warn_short() {
         }' "$tmp/calls.tsv" >&2
 }
 
+# All results get their names, or none does: first comes all that can be seen to fail.
 finish() {
-    local f
-    trap '' INT TERM HUP # from here on it is all or nothing
-    for f in "$tmp"/files/*; do
-        [ ! -e "$f" ] || try mv -fT -- "$f" "$dir/${f##*/}"
+    local f names=(prediction_results.txt prediction_results_highestscore.csv
+        provenance.jsonl frames.tsv calls.tsv)
+    trap '' INT TERM HUP
+    try mkdir -p -- "$tmp/files" # where VirNucPro's are, if they were asked for
+    sed -n 's/^vn\.pg\.[0-9]*\t//p' "$tmp/header" >"$tmp/files/provenance.jsonl" || exit 74
+    try mv -fT -- "$tmp/frames.tsv" "$tmp/files/frames.tsv"
+    try mv -fT -- "$tmp/calls.tsv" "$tmp/files/calls.tsv"
+    for f in "${names[@]}"; do
+        [ ! -d "$dir/$f" ] || die 74 "cannot replace '$dir/$f': it is a directory"
     done
-    sed -n 's/^vn\.pg\.[0-9]*\t//p' "$tmp/header" >"$tmp/provenance.jsonl" || exit 74
-    for f in provenance.jsonl frames.tsv calls.tsv; do
-        try mv -fT -- "$tmp/$f" "$dir/$f"
+    for f in "${names[@]}"; do # what an earlier run left and this one has not, goes
+        if [ -e "$tmp/files/$f" ]; then try mv -fT -- "$tmp/files/$f" "$dir/$f"; else rm -f -- "$dir/$f"; fi
     done
     [ $quiet = 1 ] || [ $verbose = 0 ] || echo "$me: results in '$dir', $SECONDS s" >&2
 }

@@ -46,6 +46,13 @@ cmp files/calls.tsv want.calls && cmp want/prediction_results.txt files/predicti
     cmp want/prediction_results_highestscore.csv files/prediction_results_highestscore.csv &&
     [ ! -s err ] && [ "$(ls -A files | wc -l)" = 5 ]
 say $? "VirNucPro's files as well, from standard input, quietly"
+cp -r files again && $predict -m both --chunk 120 -o again reads.fa 2>err &&
+    [ "$(ls -A again | xargs)" = "calls.tsv frames.tsv provenance.jsonl" ]
+say $? "files of an earlier run that this one does not make are gone"
+cp -r files held && rm held/frames.tsv && mkdir -p held/frames.tsv/x && cp -r held was
+head -n 2 reads.fa | $predict -q -m both --chunk 120 -o held 2>err
+[ $? = 74 ] && diff -r held was && grep -q "^vn-predict: cannot replace '.*held/frames.tsv'" err
+say $? "where one result cannot get its name, none does"
 
 vn-orf --chunk 500 reads.fa >records.vn
 vn-pack -m esm records.vn 2>err | vn-embed -m esm --device cpu --pool auto | vn-classify -m protein >want.esm
