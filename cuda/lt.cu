@@ -15,7 +15,7 @@
 #define STR_(x) #x
 #define STR(x) STR_(x)
 #define LIBRARY "libcublasLt.so." STR(CUBLAS_VER_MAJOR)
-#define PART 256 /* the longest sum in f32 without an intermediate one, as in cpu_linear.c */
+#define PART 256 /* at most, of a sum in f32 without an intermediate one (cpu_kernels.h) */
 
 static const struct {
     const char *name;

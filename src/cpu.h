@@ -108,8 +108,8 @@ struct vn_cpu_kernels {
 extern const struct vn_cpu_kernels vn_cpu_generic, vn_cpu_avx2, vn_cpu_avx512;
 
 /* Rows of a block of `linear`. Every block is computed by the same code whatever its rows
- * are, the last one padded with zero rows: that is what makes rows independent of the
- * batch. */
+ * are, the last one padded with zero rows to a multiple of 8: that is what makes rows
+ * independent of the batch. */
 #define VN_CPU_ROWS 64
 
 struct vn_cpu {

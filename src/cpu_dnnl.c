@@ -333,7 +333,7 @@ static bool own_is_faster(const struct vn_cpu *c, const struct vn_matrix_spec *s
 }
 
 static int dnnl_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
-                              struct vn_matrix **out, struct vn_error *err) {
+                           struct vn_matrix **out, struct vn_error *err) {
     struct vn_cpu *c = (struct vn_cpu *)b;
     *out = NULL;
     if (own_is_faster(c, s))

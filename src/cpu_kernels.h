@@ -327,7 +327,7 @@ static void k_attn(const struct vn_cpu_head *h) {
         attn_block_one(h, &m, q0);
 }
 
-/* ---- matrix product, where there is no oneDNN ------------------------------------ */
+/* ---- matrix product -------------------------------------------------------------- */
 
 #define COLS (2 * LANES) /* of a panel: [n_in, COLS] */
 

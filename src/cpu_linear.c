@@ -1,8 +1,10 @@
-/* cpu_linear.c - matrix products of our own, for builds and processors without oneDNN.
+/* cpu_linear.c - matrix products of our own: all where there is no oneDNN, and small ones
+ * in f32 on AVX-512 where there is (cpu_dnnl.c chooses).
  *
  * Weights are packed into panels of a few vectors of columns, [n_in, gemm_cols] each, in
- * the activation type. A block of VN_CPU_ROWS rows, filled up with zero rows, is
- * multiplied at a time, every sum running once over n_in in order, in parts. */
+ * the activation type. A block of VN_CPU_ROWS rows, the last one filled up with zero rows to
+ * a multiple of 8, is multiplied at a time, every sum running once over n_in in order, in
+ * parts. */
 #include "cpu.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains a small encoder of ESM-2's architecture, with a head, to tell viral reads from others.
 
-    train.py --data reads.npz -o RUN [--preset full|tiny] [--device cuda] [--set STAGE.KEY=VALUE]...
+    train.py --data reads.npz -o RUN [--preset full|cpu|tiny] [--device cuda] [--set STAGE.KEY=VALUE]...
 
 Stages, each resumed where it was stopped: `pretrain-teacher` and `teacher` (masked codons, then
 labels, on an encoder that is too slow to ship), `pretrain` and `student` (the same for the one
@@ -39,7 +39,7 @@ NAME = "vn-virus"
 LENGTHS = [500, 299, 149]  # trained on: 2 modulo 3, so that no frame is padded
 TESTED = [150, 300, 500]
 SEED = 20
-MOST_LOST = 20  # steps of a stage
+MOST_LOST = 20  # steps of a stage in one process
 
 NEAR = [[-1, 1, -2, 2], [-1, 1, -3, 3]]  # Layer.look_at
 BIG = {"layers": 6, "width": 384, "heads": 6, "inner": 1536, "hidden": [384], "near": NEAR}
@@ -507,7 +507,7 @@ def settings_of(options):
     if options.preset == "tiny":
         for stage in stages.values():
             stage.update(TINY)
-            if stage["net"] is BIG or stage["net"] == BIG:
+            if stage["net"] == BIG:
                 stage["net"] = TINY_BIG
     for stage in stages.values():
         stage["seconds"] *= options.time
