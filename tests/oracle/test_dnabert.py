@@ -188,6 +188,16 @@ def test_bf16(vn, model):
         assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) >= 0.9995
 
 
+@pytest.mark.skipif(DEVICE == "cpu", reason="a CPU has no fp16")
+def test_fp16(vn, model):
+    path, theirs = model
+    tokens, got, _ = embed(vn, path, sequences(LENGTHS), "--precision", "fp16")
+    for x, y in zip(got, hidden(theirs, tokens)):
+        assert max(relative(a, b) for a, b in zip(x, y)) <= 1e-2
+        a, b = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
+        assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) >= 0.9999
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_neighbours_and_packing_change_nothing(vn, model, precision):
     path, _ = model
