@@ -157,3 +157,30 @@ void vn_line_free(struct vn_line *l) {
     free(l->workers);
     free(l);
 }
+
+static int fill_all(struct vn_line *l, int (*fill)(void *, int, struct vn_error *), void *ctx,
+                    struct vn_error *err) {
+    int rc;
+    do {
+        const int slot = vn_line_slot(l, err);
+        rc = slot < 0 ? slot : fill(ctx, slot, err);
+    } while (rc > 0 && (rc = vn_line_put(l, err)) == VN_OK);
+    return rc;
+}
+
+int vn_line_run(int threads, int slots, const struct vn_line_steps *steps,
+                int (*fill)(void *ctx, int slot, struct vn_error *err), void *ctx,
+                struct vn_error *err) {
+    struct vn_line *l;
+    struct vn_error first;
+    int rc = vn_line_new(threads, slots, steps, ctx, &l, err);
+    if (rc != VN_OK)
+        return rc;
+    rc = fill_all(l, fill, ctx, err);
+    const int failed = vn_line_drain(l, &first);
+    vn_line_free(l);
+    if (failed == VN_OK)
+        return rc;
+    *err = first;
+    return failed;
+}

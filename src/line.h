@@ -42,6 +42,13 @@ int vn_line_put(struct vn_line *l, struct vn_error *err) VN_NODISCARD;
 /* Waits until everything that was put is finished. Negative: what failed. */
 int vn_line_drain(struct vn_line *l, struct vn_error *err) VN_NODISCARD;
 
+/* The whole of it: a line whose slots `fill` fills, on this thread, until it returns 0, for no
+ * more, or a status; 1 is for a slot that is full. Waits until all of them are finished. What
+ * failed in the line came before what made filling fail, and is what is returned. */
+int vn_line_run(int threads, int slots, const struct vn_line_steps *steps,
+                int (*fill)(void *ctx, int slot, struct vn_error *err), void *ctx,
+                struct vn_error *err) VN_NODISCARD;
+
 /* After what was put is finished, as far as nothing has failed. NULL is legal. */
 void vn_line_free(struct vn_line *l);
 

@@ -194,36 +194,16 @@ static void stop_reading(void *arg) {
     vn_reader_interrupt(((struct classify *)arg)->reader);
 }
 
-/* Batches go to the line while there are any. */
-static int read_all(struct classify *c, struct vn_line *line, struct vn_error *err) {
-    int rc = 1;
-    while (rc > 0) {
-        const int slot = rc = vn_line_slot(line, err);
-        if (slot >= 0)
-            rc = vn_reader_next(c->reader, &c->slots[slot].in, err);
-        if (rc > 0 && (rc = vn_line_put(line, err)) == VN_OK)
-            rc = 1;
-    }
-    return rc;
+static int read_batch(void *arg, int slot, struct vn_error *err) {
+    struct classify *c = arg;
+    return vn_reader_next(c->reader, &c->slots[slot].in, err);
 }
 
-/* All that was read came before what made reading fail, and so what became of it counts. */
 static int score_all(struct classify *c, struct vn_error *err) {
     static const struct vn_line_steps steps = {score, finish, stop_reading};
-    struct vn_line *line;
-    struct vn_error first;
     int rc = vn_reader_interruptible(c->reader, err);
-    if (rc == VN_OK)
-        rc = vn_line_new(c->threads, c->threads + 2, &steps, c, &line, err);
-    if (rc != VN_OK)
-        return rc;
-    rc = read_all(c, line, err);
-    const int failed = vn_line_drain(line, &first);
-    vn_line_free(line);
-    if (failed == VN_OK)
-        return rc;
-    *err = first;
-    return failed;
+    return rc == VN_OK ? vn_line_run(c->threads, c->threads + 2, &steps, read_batch, c, err)
+                       : rc;
 }
 
 static int run(struct classify *c, struct vn_error *err) {

@@ -312,43 +312,21 @@ static void stop_reading(void *arg) {
     vn_source_interrupt(((struct pack *)arg)->source);
 }
 
-static int next_rows(struct pack *p, struct vn_batch *b, struct vn_error *err) {
+static int read_rows(void *arg, int slot, struct vn_error *err) {
+    struct pack *p = arg;
     int rc = begin_wait(p, err);
-    return rc == VN_OK ? vn_timer_go_on(p->timer, vn_reader_next(p->stream, b, err), err) : rc;
-}
-
-static int read_rows(struct pack *p, struct vn_line *line, struct vn_error *err) {
-    int rc = 1;
-    while (rc > 0) {
-        const int slot = rc = vn_line_slot(line, err);
-        if (slot >= 0)
-            rc = next_rows(p, &p->rows[slot], err);
-        if (rc > 0 && (rc = vn_line_put(line, err)) == VN_OK)
-            rc = 1;
-    }
+    if (rc == VN_OK)
+        rc = vn_timer_go_on(p->timer, vn_reader_next(p->stream, &p->rows[slot], err), err);
     return rc;
 }
 
 /* Packs on a thread what is read meanwhile; with a timer, which must know when nothing is
- * packed, one after the other. All that was read came before what made reading fail, and so
- * what became of it counts. */
+ * packed, one after the other. */
 static int pack_all_rows(struct pack *p, struct vn_error *err) {
     static const struct vn_line_steps steps = {NULL, pack_rows, stop_reading};
-    struct vn_line *line;
-    struct vn_error first;
     const int threads = p->timer ? 0 : vn_line_threads(p->tool.threads, 1);
     int rc = vn_source_interruptible(p->source, err);
-    if (rc == VN_OK)
-        rc = vn_line_new(threads, READ_AHEAD, &steps, p, &line, err);
-    if (rc != VN_OK)
-        return rc;
-    rc = read_rows(p, line, err);
-    const int failed = vn_line_drain(line, &first);
-    vn_line_free(line);
-    if (failed == VN_OK)
-        return rc;
-    *err = first;
-    return failed;
+    return rc == VN_OK ? vn_line_run(threads, READ_AHEAD, &steps, read_rows, p, err) : rc;
 }
 
 static int pack_stream(struct pack *p, struct vn_reader *in, struct vn_error *err) {

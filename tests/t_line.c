@@ -3,6 +3,7 @@
 #include "line.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "check.h"
@@ -55,12 +56,16 @@ static void failed(void *ctx) {
 
 static const struct vn_line_steps all = {work, finish, failed};
 
-static void start(int threads, int n_slots, const struct vn_line_steps *steps) {
-    struct vn_error err;
+static void reset(int threads) {
     n_done = n_told = n_bad = most_working = 0;
     fail_work = fail_finish = -1;
     meet = false;
     n_threads = threads;
+}
+
+static void start(int threads, int n_slots, const struct vn_line_steps *steps) {
+    struct vn_error err;
+    reset(threads);
     CHECK_INT(vn_line_new(threads, n_slots, steps, &line, &line, &err), VN_OK);
 }
 
@@ -143,6 +148,42 @@ static void the_first_failure_counts(void) {
     CHECK_INT(n_told, 1);
 }
 
+static int to_fill, filled; /* turns; below 0: the turn -to_fill cannot be filled */
+
+static int fill(void *ctx, int slot, struct vn_error *err) {
+    (void)ctx;
+    if (filled == abs(to_fill))
+        return to_fill < 0 ? vn_fail(err, VN_EDATA, "fill %d", filled) : 0;
+    slots[slot] = filled++;
+    return 1;
+}
+
+static int run(int threads, int turns, int bad, struct vn_error *err) {
+    reset(threads);
+    to_fill = turns;
+    filled = 0;
+    fail_finish = bad;
+    return vn_line_run(threads, 5, &all, fill, &line, err);
+}
+
+static void the_whole_of_it(void) {
+    for (int threads = 0; threads < 4; threads += 3) {
+        struct vn_error err = {0};
+        CHECK_INT(run(threads, 0, -1, &err), VN_OK);
+        CHECK_INT(n_done, 0);
+        CHECK_INT(run(threads, 77, -1, &err), VN_OK);
+        CHECK_INT(n_done, 77);
+        CHECK_INT(run(threads, -77, -1, &err), VN_EDATA); /* after those that were filled */
+        CHECK_STR(err.msg, "fill 77");
+        CHECK_INT(n_done, 77);
+        CHECK_INT(run(threads, -77, 76, &err), VN_EWRITE); /* what came before counts */
+        CHECK_STR(err.msg, "finish 76");
+        CHECK_INT(run(threads, TURNS, 30, &err), VN_EWRITE);
+        CHECK_INT(n_done, 31);
+        CHECK(filled <= 31 + 5);
+    }
+}
+
 /* Who frees a line that has not been drained waits as well. */
 static void freed_without_drain(void) {
     for (int i = 0; i < 20; i++) {
@@ -162,6 +203,7 @@ int main(void) {
     TEST(several_at_a_time);
     TEST(without_work);
     TEST(the_first_failure_counts);
+    TEST(the_whole_of_it);
     TEST(freed_without_drain);
     return check_done();
 }

@@ -389,96 +389,91 @@ static void failures(void) {
     vn_buf_release(&b);
 }
 
-static void wrong_batches(void) { /* that a writer refuses */
-    struct vn_buf out = {0};
-    struct vn_sink *sink;
-    struct vn_writer *w;
-    struct vn_schema s;
+/* A writer into memory, and what makes batches for it. */
+struct sending {
+    struct vn_buf out;
+    struct vn_schema schema;
     struct gen g;
-    gen_schema(&s, VN_KIND_SCORES);
-    gen_open(&g, &s);
-    gen_must(vn_sink_memory(&out, &sink, &err), &err);
-    gen_must(vn_writer_open(sink, &s, &w, &err), &err);
-    CHECK_INT(out.len, 0); /* nothing is sent before the first batch */
-    gen_batch(&g, 4, 0);
-    g.batch.n_columns--;
-    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_EINTERNAL);
-    g.batch.n_columns++;
-    g.batch.columns[1].level[0].length--;
-    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_EINTERNAL);
+    struct vn_writer *w;
+};
+static void send_open(struct sending *x, enum vn_kind kind) {
+    struct vn_sink *sink;
+    memset(x, 0, sizeof *x);
+    gen_schema(&x->schema, kind);
+    gen_open(&x->g, &x->schema);
+    gen_must(vn_sink_memory(&x->out, &sink, &err), &err);
+    gen_must(vn_writer_open(sink, &x->schema, &x->w, &err), &err);
+}
+static void send_close(struct sending *x) { /* the writer is gone */
+    gen_close(&x->g);
+    vn_schema_release(&x->schema);
+    vn_buf_release(&x->out);
+}
+
+static void wrong_batches(void) { /* that a writer refuses */
+    struct sending x;
+    send_open(&x, VN_KIND_SCORES);
+    CHECK_INT(x.out.len, 0); /* nothing is sent before the first batch */
+    gen_batch(&x.g, 4, 0);
+    x.g.batch.n_columns--;
+    CHECK_INT(vn_writer_put(x.w, &x.g.batch, &err), VN_EINTERNAL);
+    x.g.batch.n_columns++;
+    x.g.batch.columns[1].level[0].length--;
+    CHECK_INT(vn_writer_put(x.w, &x.g.batch, &err), VN_EINTERNAL);
     CHECK(strstr(err.msg, "column 'record' has 3 rows of 4") != NULL);
-    g.batch.columns[1].level[0].length++;
-    g.batch.columns[1].level[0].validity = (const uint8_t *)"\x05";
-    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_EINTERNAL);
+    x.g.batch.columns[1].level[0].length++;
+    x.g.batch.columns[1].level[0].validity = (const uint8_t *)"\x05";
+    CHECK_INT(vn_writer_put(x.w, &x.g.batch, &err), VN_EINTERNAL);
     CHECK(strstr(err.msg, "column 'record' may not hold nulls") != NULL);
-    g.batch.columns[1].level[0].validity = NULL;
-    CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_OK);
-    vn_writer_abort(w); /* no end marker: what was sent is no whole stream */
-    CHECK_INT(drain(out.data, out.len, 0, false), VN_EDATA);
+    x.g.batch.columns[1].level[0].validity = NULL;
+    CHECK_INT(vn_writer_put(x.w, &x.g.batch, &err), VN_OK);
+    vn_writer_abort(x.w); /* no end marker: what was sent is no whole stream */
+    CHECK_INT(drain(x.out.data, x.out.len, 0, false), VN_EDATA);
     vn_writer_abort(NULL);
     vn_reader_close(NULL);
-    gen_close(&g);
-    vn_schema_release(&s);
-    vn_buf_release(&out);
+    send_close(&x);
 }
 
 /* Threads change no byte, and what a writer refuses they refuse, if later. */
 static void threads(void) {
     struct vn_buf want = {0};
     for (int n = 1; n < 9; n += 1 + (n > 2)) {
-        struct vn_buf out = {0};
-        struct vn_sink *sink;
-        struct vn_writer *w;
-        struct vn_schema s;
-        struct gen g;
+        struct sending x;
         gen_state = 7;
-        gen_schema(&s, VN_KIND_EMBEDDINGS);
-        gen_open(&g, &s);
-        gen_must(vn_sink_memory(&out, &sink, &err), &err);
-        gen_must(vn_writer_open(sink, &s, &w, &err), &err);
-        gen_must(vn_writer_parallel(w, n, &err), &err);
+        send_open(&x, VN_KIND_EMBEDDINGS);
+        gen_must(vn_writer_parallel(x.w, n, &err), &err);
         for (int i = 0; i < 40; i++)
-            CHECK_INT(vn_writer_put(w, gen_batch(&g, i * 7 % 30, 0), &err), VN_OK);
-        CHECK_INT(vn_writer_sync(w, &err), VN_OK);
-        const struct vn_totals t = vn_writer_totals(w);
+            CHECK_INT(vn_writer_put(x.w, gen_batch(&x.g, i * 7 % 30, 0), &err), VN_OK);
+        CHECK_INT(vn_writer_sync(x.w, &err), VN_OK);
+        const struct vn_totals t = vn_writer_totals(x.w);
         CHECK_INT(t.batches, 38); /* two have no rows */
-        CHECK_INT(vn_writer_close(w, &err), VN_OK);
-        CHECK_INT(drain(out.data, out.len, 0, false), (int64_t)t.records);
+        CHECK_INT(vn_writer_close(x.w, &err), VN_OK);
+        CHECK_INT(drain(x.out.data, x.out.len, 0, false), (int64_t)t.records);
         if (!want.len)
-            gen_must(vn_buf_append(&want, out.data, out.len, &err), &err);
-        CHECK(out.len == want.len && !memcmp(out.data, want.data, want.len));
-        gen_close(&g);
-        vn_schema_release(&s);
-        vn_buf_release(&out);
+            gen_must(vn_buf_append(&want, x.out.data, x.out.len, &err), &err);
+        CHECK(x.out.len == want.len && !memcmp(x.out.data, want.data, want.len));
+        send_close(&x);
     }
     vn_buf_release(&want);
 }
+
 static void threads_and_a_wrong_batch(void) {
     for (int wrong = 0; wrong < 2; wrong++) {
-        struct vn_buf out = {0};
-        struct vn_sink *sink;
-        struct vn_writer *w;
-        struct vn_schema s;
-        struct gen g;
-        gen_schema(&s, VN_KIND_SCORES);
-        gen_open(&g, &s);
-        gen_must(vn_sink_memory(&out, &sink, &err), &err);
-        gen_must(vn_writer_open(sink, &s, &w, &err), &err);
-        gen_must(vn_writer_parallel(w, 3, &err), &err);
-        CHECK_INT(vn_writer_put(w, gen_batch(&g, 5, 0), &err), VN_OK);
-        gen_batch(&g, 4, 5);
-        g.batch.n_columns -= wrong;
-        g.batch.columns[1].level[0].length -= !wrong;
-        CHECK_INT(vn_writer_put(w, &g.batch, &err), VN_OK);
-        CHECK_INT(vn_writer_sync(w, &err), VN_EINTERNAL);
+        struct sending x;
+        send_open(&x, VN_KIND_SCORES);
+        gen_must(vn_writer_parallel(x.w, 3, &err), &err);
+        CHECK_INT(vn_writer_put(x.w, gen_batch(&x.g, 5, 0), &err), VN_OK);
+        gen_batch(&x.g, 4, 5);
+        x.g.batch.n_columns -= wrong;
+        x.g.batch.columns[1].level[0].length -= !wrong;
+        CHECK_INT(vn_writer_put(x.w, &x.g.batch, &err), VN_OK);
+        CHECK_INT(vn_writer_sync(x.w, &err), VN_EINTERNAL);
         CHECK(strstr(err.msg, "cannot write batch 1 to") != NULL);
-        CHECK_INT(vn_writer_put(w, gen_batch(&g, 5, 9), &err), VN_EINTERNAL);
-        CHECK_INT(vn_writer_close(w, &err), VN_EINTERNAL);
-        CHECK_INT(drain(out.data, out.len, 0, false), VN_EDATA); /* behind the first batch */
-        CHECK(out.len > 100);
-        gen_close(&g);
-        vn_schema_release(&s);
-        vn_buf_release(&out);
+        CHECK_INT(vn_writer_put(x.w, gen_batch(&x.g, 5, 9), &err), VN_EINTERNAL);
+        CHECK_INT(vn_writer_close(x.w, &err), VN_EINTERNAL);
+        CHECK_INT(drain(x.out.data, x.out.len, 0, false), VN_EDATA); /* behind the first batch */
+        CHECK(x.out.len > 100);
+        send_close(&x);
     }
 }
 
