@@ -490,6 +490,9 @@ def ablate(run, seconds, only):
         if only and name not in only:
             continue
         settings = {**run.stages["student"], "seconds": seconds, **change}
+        if change and settings == {**run.stages["student"], "seconds": seconds}:
+            say(f"left out '{name}': with this preset it is no other than 'as it is'")
+            continue
         missing = [stage for stage in needed(settings) if stage not in run.stages]
         if missing:
             say(f"left out '{name}': it needs the stage '{missing[0]}', which this preset has not")

@@ -237,16 +237,18 @@ def test_whole_run(pack, tmp_path):
 
 
 def test_ablate_without_teacher(pack, tmp_path, capsys):
-    """Without a teacher's stage the variant that needs one is left out, and that alone."""
+    """Without a teacher's stage the variant that needs one is left out, and of those that differ
+    in what there is not, all but one."""
     net = '{"layers": 1, "width": 32, "heads": 2, "inner": 64, "hidden": [16]}'
     chosen = train.settings_of(argparse.Namespace(preset="cpu", time=1, set=[
         f"student.net={net}", "student.steps=1", "student.tokens=2000"]))
     run = train.Run(options(pack, tmp_path), chosen)
-    train.ablate(run, 1e9, ["as it is", "teacher only", "no noise"])
+    train.ablate(run, 1e9, ["as it is", "labels only", "teacher only", "no noise"])
     said = capsys.readouterr()
     assert [row.split("\t")[0] for row in said.out.splitlines()] == [
         "variant", "as it is", "no noise"]
     assert "left out 'teacher only': it needs the stage 'teacher'" in said.err
+    assert "left out 'labels only': with this preset it is no other" in said.err
     kept = [name for name, change in train.ABLATIONS.items()
             if set(train.needed({**chosen["student"], **change})) <= set(chosen)]
     assert set(train.ABLATIONS) - set(kept) == {"teacher only"}
