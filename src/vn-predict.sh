@@ -63,17 +63,18 @@ refuse() {
     exit 2
 }
 number() { # option, text, lowest, highest: sets n
-    [[ $2 =~ ^[0-9]+$ ]] && n=$2 && while [ "${#n}" -gt 1 ] && [ "${n:0:1}" = 0 ]; do n=${n#0}; done &&
-        [ "${#n}" -le 10 ] && [ "$n" -ge "$3" ] && [ "$n" -le "$4" ] ||
+    n=$2
+    while [[ $n = 0?* ]]; do n=${n#0}; done
+    { [[ $n =~ ^[0-9]{1,10}$ ]] && [ "$n" -ge "$3" ] && [ "$n" -le "$4" ]; } ||
         refuse "--$1 '$2': expected a number from $3 to $4"
 }
 
-dir="" head=vn-virus-head named=0 models="" chunk="" format=tsv device=auto precision=auto attention=auto threads="" progress=1
-verbose=0 quiet=0 judge=()
+dir="" head=vn-virus-head named=0 models="" chunk="" judge=() format=tsv
+device=auto precision=auto attention=auto threads="" progress=1 verbose=0 quiet=0
 parse() {
-    local long=output-dir:,output:,model:,model-type:,model-path:,models:,chunk:,expected-length:
-    long+=,threshold:,format:,device:,gpus:,precision:,attention:,v1-attention,no-progress,threads:,verbose,quiet,help,version
-    local words
+    local words long=output-dir:,output:,model:,model-type:,model-path:,models:,chunk:
+    long+=,expected-length:,threshold:,format:,device:,gpus:,precision:,attention:
+    long+=,v1-attention,no-progress,threads:,verbose,quiet,help,version
     words=$(getopt -n "$me" -o o:m:p:e:d:t:vqh -l "$long" -- "$@") ||
         { echo "$me: try '$me --help'" >&2 && exit 2; }
     eval "set -- $words"
@@ -106,8 +107,10 @@ parse() {
 check_options() {
     local f
     [ -n "$dir" ] || refuse "name the directory for the results with -o"
-    case $format in tsv | virnucpro) ;; *) refuse "--format '$format': expected tsv or virnucpro" ;; esac
-    case $attention in auto | flash | standard) ;; *) refuse "--attention '$attention': expected auto, flash or standard" ;; esac
+    [[ $format = @(tsv|virnucpro) ]] ||
+        refuse "--format '$format': expected tsv or virnucpro"
+    [[ $attention = @(auto|flash|standard) ]] ||
+        refuse "--attention '$attention': expected auto, flash or standard"
     case $device in
     '' | *[!0-9,]*) ;;
     *) device=cuda:$device ;; # VirNucPro's -d 0
@@ -144,7 +147,9 @@ read_head() {
             k=$((k + 1)) model[k]='' make[k]='--pool auto' width[k]=1
         elif [[ $line =~ $member ]]; then
             key=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
-            [ "${value:0:1}" = '"' ] && value=${value:1:-1} && value=${value//\\\"/\"} && value=${value//\\\\/\\}
+            if [ "${value:0:1}" = '"' ]; then
+                value=${value:1:-1} value=${value//\\\"/\"} value=${value//\\\\/\\}
+            fi
             case $key in
             model) model[k]=$value ;;
             width) width[k]=$value ;;
@@ -153,7 +158,10 @@ read_head() {
             layer) make[k]+=" --layer $value" ;;
             esac
         elif [[ $line =~ $fact ]]; then
-            [ "${BASH_REMATCH[1]}" = chunk ] && trained=${BASH_REMATCH[2]} || shortest=${BASH_REMATCH[2]}
+            case ${BASH_REMATCH[1]} in
+            chunk) trained=${BASH_REMATCH[2]} ;;
+            shortest) shortest=${BASH_REMATCH[2]} ;;
+            esac
         elif [[ $line =~ ^\ \ \"sha256\":\ \"(.{12}) ]]; then
             facts=", sha256 ${BASH_REMATCH[1]}$facts"
         fi
@@ -180,7 +188,7 @@ name_models() {
     fi
     for k in "${!model[@]}"; do
         [ -n "${model[k]}" ] ||
-            refuse "head '$head' does not say what model its input $((k + 1)) is of: use --models"
+            refuse "head '$head' does not say what model input $((k + 1)) is of: use --models"
         # the stream is without rows, and says of what vocabulary it is
         text=$(vn-pack -m "${model[k]}" </dev/null | { vn-view --header 2>&1; cat >/dev/null; }
             exit "${PIPESTATUS[0]}") || exit
@@ -209,7 +217,7 @@ pids=() names=() status=() ours=()
 
 pipe() { # sets r and w, the ends of a new one
     local both
-    exec {both}<> <(:) && exec {w}>"/dev/fd/$both" {r}<"/dev/fd/$both" {both}>&- ||
+    { exec {both}<> <(:) && exec {w}>"/dev/fd/$both" {r}<"/dev/fd/$both" {both}>&-; } ||
         die 1 "cannot make a pipe"
     fds[$w]=1 fds[$r]=1
 }
@@ -345,7 +353,7 @@ explain() { # status
 
 # Waits until all have ended; then everything has gone well, or this is the end.
 await_all() {
-    local cause=-1 i
+    local cause=-1 i rc why
     while ! collect && [ $failed = 0 ]; do wait -n "${!running[@]}" 2>/dev/null; done
     gone 1000 || end_all
     end_watcher
@@ -353,7 +361,8 @@ await_all() {
     find_cause
     if [ $cause -ge 0 ]; then
         cat "$tmp/$cause.err" >&2 2>/dev/null
-        die "${status[cause]}" "'${names[cause]}' ended with status ${status[cause]} ($(explain "${status[cause]}")): there are no results"
+        rc=${status[cause]} why=$(explain "$rc")
+        die "$rc" "'${names[cause]}' ended with status $rc ($why): there are no results"
     fi
     for i in "${!pids[@]}"; do cat "$tmp/$i.err" 2>/dev/null; done >&2
 }
@@ -425,7 +434,8 @@ start_all() {
     if [ "$n" -gt 1 ]; then
         for k in "${vectors[@]:1}"; do paths+=("/dev/fd/$k"); done
         pipe
-        stage vn-join "${vectors[0]}" "$w" "${vectors[*]:1}" vn-join "${flags[@]}" - "${paths[@]}"
+        stage vn-join "${vectors[0]}" "$w" "${vectors[*]:1}" \
+            vn-join "${flags[@]}" - "${paths[@]}"
     fi
     start_classifiers
 }
@@ -435,7 +445,7 @@ start_classifiers() {
     pipe
     stage "vn-classify -m $head" "$in" "$w" "" \
         vn-classify "${flags[@]}" -t 1 -m "$head" "${judge[@]}" --format stream
-    if [ $format = virnucpro ]; then split 4; else split 3; fi
+    if [ "$format" = virnucpro ]; then split 4; else split 3; fi
     exec {calls}>"$tmp/calls.tsv" {frames}>"$tmp/frames.tsv" {made_by}>"$tmp/header" || exit 74
     fds[$calls]=1 fds[$frames]=1 fds[$made_by]=1
     stage 'vn-classify --by source' "${copies[0]}" "$calls" "" \
@@ -444,7 +454,7 @@ start_classifiers() {
         vn-classify "${flags[@]}" -t 1 "${judge[@]}"
     stage 'vn-view --header' "${copies[2]}" "$made_by" "" \
         bash -c 'vn-view --header && exec cat >/dev/null'
-    [ $format = tsv ] && return
+    [ "$format" = tsv ] && return
     exec {files_of}>/dev/null
     stage 'vn-classify --format virnucpro' "${copies[3]}" "$files_of" "" \
         vn-classify "${flags[@]}" -t 1 --format virnucpro -o "$tmp/files"
@@ -493,12 +503,17 @@ finish() {
         [ ! -d "$dir/$f" ] || die 74 "cannot replace '$dir/$f': it is a directory"
     done
     for f in "${names[@]}"; do # what an earlier run left and this one has not, goes
-        if [ -e "$tmp/files/$f" ]; then try mv -fT -- "$tmp/files/$f" "$dir/$f"; else rm -f -- "$dir/$f"; fi
+        if [ -e "$tmp/files/$f" ]; then
+            try mv -fT -- "$tmp/files/$f" "$dir/$f"
+        else
+            rm -f -- "$dir/$f"
+        fi
     done
     [ $quiet = 1 ] || [ $verbose = 0 ] || echo "$me: results in '$dir', $SECONDS s" >&2
 }
 
-model=() column=() make=() width=() share=() tmp='' made=0 watcher=0 ticks='' failed=0 trained='' shortest=''
+model=() column=() make=() width=() share=() trained='' shortest=''
+tmp='' made=0 watcher=0 ticks='' failed=0
 parse "$@"
 check_options
 here=${BASH_SOURCE[0]%/*}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Includes go from right to left only: a layer is a row of the map in CONTRIBUTING.md, which
-# names every file of src/; and no line of code is wider than 96 columns. Prints "ok"/"not
-# ok" lines for run.sh.
+# names every file of src/; no line of code is wider than 96 columns, and no file longer than
+# 600 lines. Prints "ok"/"not ok" lines for run.sh.
 cd "$T/.." || exit 1
 
 bad=0
@@ -46,12 +46,22 @@ for f in cuda/*; do
     done
 done
 if [ $bad = 0 ]; then echo "ok includes go left"; else echo "not ok includes go left"; fi
-wide=$(LC_ALL=C.UTF-8 grep -nE '^.{97,}' src/*.[ch] cuda/*)
+code="src/* cuda/* tests/*.[ch] examples/*/*.sh examples/*/*.py"
+# shellcheck disable=SC2086
+wide=$(LC_ALL=C.UTF-8 grep -nE '^.{97,}' $code)
 if [ -z "$wide" ]; then
     echo "ok 96 columns"
 else
     echo "$wide" | sed 's/^/# wider than 96 columns: /'
     echo "not ok 96 columns"
+    bad=1
+fi
+# shellcheck disable=SC2086
+long=$(wc -l $code | awk '$2 != "total" && $1 > 600 { print "# " $2 " has " $1 " lines" }')
+if [ -z "$long" ]; then
+    echo "ok 600 lines"
+else
+    printf '%s\nnot ok 600 lines\n' "$long"
     bad=1
 fi
 exit $bad

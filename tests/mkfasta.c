@@ -72,7 +72,7 @@ static void nucleotides(const char *kind, long long n) {
 int main(int argc, char **argv) {
     static char seq[30001], quality[30001];
     if (argc < 3) {
-        fprintf(stderr, "usage: mkfasta protein|reads|short|ladder|odd|genome RECORDS [SEED]\n");
+        fputs("usage: mkfasta protein|reads|short|ladder|odd|genome RECORDS [SEED]\n", stderr);
         return 2;
     }
     long long n = strtoll(argv[2], NULL, 10);

@@ -8,8 +8,8 @@
  *           [--inputs JSON] DIR
  *
  * Every value is mean + deviation * g, with g from the tensor's own generator: splitmix64
- * started at seed ^ FNV-1a(name of the tensor without "esm.", "bert."); of each 64-bit output the
- * four 16-bit parts are summed, and g = (sum - 131070) / 37837.2 has mean 0, variance 1
+ * started at seed ^ FNV-1a(name of the tensor without "esm.", "bert."); of each 64-bit output
+ * the four 16-bit parts are summed, and g = (sum - 131070) / 37837.2 has mean 0, variance 1
  * and |g| < 3.5. Only integer sums and one rounding: the same bytes on every machine. The
  * deviations (1.3 / sqrt(fan in) for matrices, 0.2 for biases, gamma 1 +- 0.2, beta +-
  * 0.1) keep all blocks at work, so that an error in any of them shows in the output. */
@@ -302,12 +302,16 @@ static void write_tokenizer(void) {
         right[n++] = j;
     }
     FILE *f = create("tokenizer.json");
-    fputs("{\"version\": \"1.0\", \"truncation\": {\"direction\": \"Right\", \"max_length\": 9,\n"
-          "\"strategy\": \"LongestFirst\", \"stride\": 0}, \"padding\": null, \"added_tokens\": [",
+    fputs("{\"version\": \"1.0\", "
+          "\"truncation\": {\"direction\": \"Right\", \"max_length\": 9,\n"
+          "\"strategy\": \"LongestFirst\", \"stride\": 0}, "
+          "\"padding\": null, \"added_tokens\": [",
           f);
     for (int i = 0; i < 5; i++)
-        fprintf(f, "%s{\"id\": %d, \"content\": \"%s\", \"single_word\": false, \"lstrip\": false, "
-                   "\"rstrip\": false, \"normalized\": false, \"special\": true}",
+        fprintf(f,
+                "%s{\"id\": %d, \"content\": \"%s\", "
+                "\"single_word\": false, \"lstrip\": false, "
+                "\"rstrip\": false, \"normalized\": false, \"special\": true}",
                 i ? ",\n" : "", i, pieces[i]);
     fputs("],\n\"normalizer\": null, \"pre_tokenizer\": {\"type\": \"Whitespace\"},\n"
           "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": ["

@@ -42,7 +42,8 @@ static struct vn_bpe_spec random_spec(int n_merges, int64_t window) {
     for (int i = 0; i < 7; i++)
         length[i] = 1;
     for (int i = 0; i < n_merges;) {
-        uint16_t a = (uint16_t)(3 + rnd((uint32_t)i + 4)), b = (uint16_t)(3 + rnd((uint32_t)i + 4));
+        uint16_t a = (uint16_t)(3 + rnd((uint32_t)i + 4));
+        uint16_t b = (uint16_t)(3 + rnd((uint32_t)i + 4));
         bool known = length[a] + length[b] > 40;
         for (int k = 0; k < i && !known; k++)
             known = merges[k].left == a && merges[k].right == b;
@@ -124,7 +125,8 @@ static void windows(void) {
         s.window = 1 + rnd(round % 2 ? 60 : 500);
         struct vn_bpe *many = make(&s);
         int64_t unknown = 0;
-        random_sequence(seq, 1 + (int)rnd(round < 4 ? MAX_LETTERS : 3000), alphabets[round % 4]);
+        random_sequence(seq, 1 + (int)rnd(round < 4 ? MAX_LETTERS : 3000),
+                        alphabets[round % 4]);
         whole.len = cut.len = 0;
         int64_t n = vn_bpe_tokens(one, seq, strlen(seq), &whole, &unknown, &err);
         CHECK(n > 2);

@@ -60,7 +60,8 @@ struct worst {
     double tensor, residue, cosine;
 };
 
-static void compare(const struct golden *g, const float *x, const float *want, struct worst *w) {
+static void compare(const struct golden *g, const float *x, const float *want,
+                    struct worst *w) {
     const int64_t d = g->model->config.d_model;
     double all = relative_l2(x, want, g->n_tok * d);
     w->tensor = all > w->tensor || all != all ? all : w->tensor;

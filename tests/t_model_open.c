@@ -368,7 +368,8 @@ static void dnabert_refusals(void) {
         {"\"type_vocab_size\": 2", "\"type_vocab_size\": 3",
          "'bert.embeddings.token_type_embeddings.weight' has shape [2, 32], expected [3, 32]"},
         {"\"intermediate_size\": 128", "\"intermediate_size\": 64",
-         "'bert.encoder.layer.0.mlp.gated_layers.weight' has shape [256, 32], expected [128, 32]"},
+         "'bert.encoder.layer.0.mlp.gated_layers.weight' has shape [256, 32], "
+         "expected [128, 32]"},
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1",
          "'bert.encoder.layer.1.attention.self.Wqkv.weight' is of layer 1,"},
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3",

@@ -105,7 +105,8 @@ static void one_chunk(void) {
 
 static char amino_acid(const char *codon) { /* of upper case; 0: no codon */
     static const char order[] = "TCAG";
-    static const char code[] = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG";
+    static const char code[] = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRR"
+                               "IIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG";
     int k = 0;
     for (int i = 0; i < 3; i++) {
         const char *at = codon[i] ? strchr(order, codon[i]) : NULL;

@@ -12,8 +12,8 @@ static char label_a[] = "a", label_b[] = "b", head_name[] = "quo\"ted", head_dir
 static char *labels[] = {label_a, label_b, NULL};
 static float *weights[] = {weight}, *biases[] = {bias};
 static const struct vn_head head = {.name = head_name, .dir = head_dir, .sha256 = "00",
-                                    .n_layers = 1, .width = width, .weight = weights, .bias = biases,
-                                    .labels = labels};
+                                    .n_layers = 1, .width = width, .weight = weights,
+                                    .bias = biases, .labels = labels};
 
 static struct vn_error err;
 static struct vn_schema schema;

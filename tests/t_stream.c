@@ -360,7 +360,8 @@ static void rearranged(void) { /* schema 0, batches 1 2 3, totals 4, end 5 */
 }
 
 static void no_stream(void) {
-    static const char fasta[] = ">id\nMKV\n>next\nMMM\n", old[] = "\x10\x01\x00\x00\x10\x00\x00\x00";
+    static const char fasta[] = ">id\nMKV\n>next\nMMM\n";
+    static const char old[] = "\x10\x01\x00\x00\x10\x00\x00\x00";
     CHECK_INT(drain(fasta, sizeof fasta - 1, 0, false), VN_EDATA);
     CHECK_STR(err.msg, "cannot read 'test': is not an Arrow stream");
     CHECK_INT(drain(old, 8, 0, true), VN_EDATA);
@@ -471,7 +472,7 @@ static void threads_and_a_wrong_batch(void) {
         CHECK(strstr(err.msg, "cannot write batch 1 to") != NULL);
         CHECK_INT(vn_writer_put(x.w, gen_batch(&x.g, 5, 9), &err), VN_EINTERNAL);
         CHECK_INT(vn_writer_close(x.w, &err), VN_EINTERNAL);
-        CHECK_INT(drain(x.out.data, x.out.len, 0, false), VN_EDATA); /* behind the first batch */
+        CHECK_INT(drain(x.out.data, x.out.len, 0, false), VN_EDATA); /* behind batch 0 */
         CHECK(x.out.len > 100);
         send_close(&x);
     }

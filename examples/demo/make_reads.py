@@ -3,11 +3,11 @@
 
     make_reads.py reads.npz > reads.fa
 
-reads.npz, and the list of its records beside it, are what examples/train/data.py makes; its test
-part is never trained or tuned on. Of each class as many records as the share of it in the
-measurements of examples/train asks for, of those with 500 letters or more, each one as likely
-as the other, and of each a window at random on a random strand. One draw: none was looked at
-before the next. The same file gives the same bytes. Needs NumPy; run once, by hand.
+reads.npz, and the list of its records beside it, are what examples/train/data.py makes; its
+test part is never trained or tuned on. Of each class as many records as the share of it in
+the measurements of examples/train asks for, of those with 500 letters or more, each one as
+likely as the other, and of each a window at random on a random strand. One draw: none was
+looked at before the next. The same file gives the same bytes. Needs NumPy; run once, by hand.
 """
 import gzip
 import random

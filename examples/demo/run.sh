@@ -29,8 +29,9 @@ cmp ids.in ids.out
 echo
 echo "One read of each kind, in calls/calls.tsv:"
 echo
-awk -F '\t' 'NR == 1 || !seen[substr($1, 1, index($1, "/"))]++ { print $1 "\t" $3 "\t" $5 "\t" $6 }' calls/calls.tsv |
-    awk -F '\t' '{ printf "  %-62s %-7s %-12s %s\n", $1, $2, $3, $4 }'
+awk -F '\t' 'NR == 1 || !seen[substr($1, 1, index($1, "/"))]++ {
+    printf "  %-62s %-7s %-12s %s\n", $1, $3, $5, $6
+}' calls/calls.tsv
 echo
 echo "What the $(wc -l <ids.in) reads are, by their names, and what they are called:"
 echo
@@ -47,9 +48,11 @@ awk -F '\t' -v format='  %-34s %5s %7s %7s %11s\n' '
         name["fungi"] = "fungi and protists"; name["human"] = "human chromosome 20"
         for (i = 1; i <= kinds; i++) {
             k = order[i]
-            printf format, name[k], n[k], +called[k, "virus"], +called[k, "others"], +called[k, "."]
+            printf format, name[k], n[k],
+                +called[k, "virus"], +called[k, "others"], +called[k, "."]
         }
-        printf "\nOf %d calls %d are right. No call: a stop codon closes all six frames, so that\n", all, right
+        printf "\nOf %d calls %d are right. ", all, right
+        print "No call: a stop codon closes all six frames, so that"
         print "there is no frame to look at; that is no sign of either."
         if (2 * right <= all) { print "demo: most should be right" >"/dev/stderr"; exit 1 }
     }' calls/calls.tsv
@@ -63,5 +66,5 @@ if ! vn-compare --tolerance 1e-3 "$here/calls.tsv" calls/calls.tsv >report; then
     exit 1
 fi
 echo
-echo "As expected: labels equal to those of examples/demo/calls.tsv, scores within 1e-3. How often"
-echo "the model is right on 10,000 reads of each length: examples/models/vn-virus/CARD.md"
+echo "As expected: labels equal to those of examples/demo/calls.tsv, scores within 1e-3. How"
+echo "often the model is right on 10,000 reads of each length: examples/models/vn-virus/CARD.md"

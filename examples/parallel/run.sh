@@ -18,8 +18,8 @@ SHELL=$(command -v bash) parallel --will-cite --halt now,fail=1 --jobs 2 --pipe 
     --recstart '>' --block 2k --keep-order 'one > parts/{#}.tsv' <"$3"
 
 # One header; record numbers count within a part, so they are dropped.
-n=$(ls parts | wc -l)
-for ((i = 1; i <= n; i++)); do
+tables=(parts/*)
+for ((i = 1; i <= ${#tables[@]}; i++)); do
     tail -n +$((i == 1 ? 1 : 2)) "parts/$i.tsv"
 done | cut -f 1,3- >calls.tsv
 [ "$(($(wc -l <calls.tsv) - 1))" = "$(grep -c '^>' "$3")" ]

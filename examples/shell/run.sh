@@ -5,7 +5,8 @@
 set -euo pipefail
 model=$1 head=$2 reads=$3
 
-vn-pack -m "$model" "$reads" | vn-embed -m "$model" --pool mean | vn-classify -m "$head" >calls.tsv
+vn-pack -m "$model" "$reads" | vn-embed -m "$model" --pool mean |
+    vn-classify -m "$head" >calls.tsv
 
 vn-pack -m "$model" "$reads" | vn-embed -m "$model" --pool mean | tee vectors.arrows |
     vn-classify -m "$head" >again.tsv

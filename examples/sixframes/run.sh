@@ -12,5 +12,7 @@ vn-orf --chunk 300 "$reads" | tee records.arrows |
 vn-view --check records.arrows
 
 # The same proteins as FASTA: what has no open frame is not in it.
-vn-orf --chunk 300 --to protein "$reads" | vn-pack -m "$model" | vn-embed -m "$model" --pool auto |
+vn-orf --chunk 300 --to protein "$reads" |
+    vn-pack -m "$model" |
+    vn-embed -m "$model" --pool auto |
     vn-classify -m "$head" | cut -f 1,3- >fasta.tsv

@@ -81,13 +81,15 @@ def how(made):
     """The losses, of the stages that there were."""
     text = "The label of a read is held to the smooth maximum over its open frames"
     if "teacher" in made["stages"]:
-        text += ", and each frame to what a larger model says, after pre-training on masked codons"
+        text += (", and each frame to what a larger model says, "
+                 "after pre-training on masked codons")
     return text + "."
 
 
 def write(path, run, name, head, results):
     with open(os.path.join(run, "train.json")) as file:
         made = json.load(file)
+    stages = "; ".join(f"{k} {v['step']} steps" for k, v in made["stages"].items())
     with open(os.path.join(run, name, "config.json")) as file:
         c = json.load(file)
     size = sum(os.path.getsize(os.path.join(run, d, "model.safetensors"))
@@ -104,8 +106,7 @@ A small language model of codons with a head that calls reads of 150 to 500 bp v
 {c['num_attention_heads']} heads, inner width {c['intermediate_size']}; head over the mean of \
 the codons; {made['parameters'] / 1e6:.2f} M parameters, {size / 1e6:.1f} MB in FP16.
 - **Trained** on {made['device']}, PyTorch {made['torch']}, {spent / 60:.0f} minutes: \
-{'; '.join(f"{k} {v['step']} steps" for k, v in made['stages'].items())}. {how(made)} Settings, \
-log and seeds: `train.json`.
+{stages}. {how(made)} Settings, log and seeds: `train.json`.
 - **Data**: coding sequences of Debian's `metaphlan2-data` (Expat), human chromosomes 20 \
 (`vt-examples`, MIT) and X, *Plasmodium falciparum* (`smalt-examples`, GPL-3), *Caenorhabditis \
 elegans*, *Drosophila melanogaster* (`r-bioc-bsgenome`, `r-bioc-biostrings`, Artistic-2.0); \
@@ -142,8 +143,8 @@ and what they give on the test part:
 
 {thresholds(results)}
 PyTorch and the programs, in single precision: largest difference of a read's score \
-{max(a['largest difference'] for a in agreed):.2g} over {sum(a['reads'] for a in agreed)} reads, \
-equal labels {min(a['equal labels'] for a in agreed):.4%}.
+{max(a['largest difference'] for a in agreed):.2g} over {sum(a['reads'] for a in agreed)} \
+reads, equal labels {min(a['equal labels'] for a in agreed):.4%}.
 
 ## What it cannot do
 
@@ -151,8 +152,8 @@ equal labels {min(a['equal labels'] for a in agreed):.4%}.
   score (`no open frame`), and are not to be taken for "others" in a count of viral reads.
 - All training sequences but those of animals are coding: untranslated ends of viral genomes,
   RNA genes and promoters of microbes were never seen.
-- Much of what it goes by is which codons a genome prefers: a virus that is adapted to its host, or
-  a gene that came from elsewhere, misleads it.
+- Much of what it goes by is which codons a genome prefers: a virus that is adapted to its
+  host, or a gene that came from elsewhere, misleads it.
 - Genes of temperate phages in bacteria, and bacterial cargo in phages, carry labels that may
   be wrong: about 1.4 % of the viral genes look bacterial. Retroviral elements of the human
   genome resemble viruses because they are.

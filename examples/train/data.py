@@ -155,8 +155,8 @@ def write_fasta(path, records):
 
 
 def similar(mmseqs, folder, records, test, threads):
-    """[(index of the record, start, end)] of what aligns to a test record. A seed of 15 letters,
-    spaced, is in most alignments of 100 bp at 80 %, and in nearly all longer ones."""
+    """[(index of the record, start, end)] of what aligns to a test record. A seed of 15
+    letters, spaced, is in most alignments of 100 bp at 80 %, and in nearly all longer ones."""
     write_fasta(f"{folder}/query.fa", records)
     write_fasta(f"{folder}/target.fa", test)
     if os.path.exists(f"{folder}/hits.tsv"):
@@ -279,7 +279,8 @@ def find_mmseqs(root):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--cache", default="cache", help="for the packages (350 MB; 2 GB unpacked)")
+    parser.add_argument("--cache", default="cache",
+                        help="for the packages (350 MB; 2 GB unpacked)")
     parser.add_argument("-o", "--output", default="reads.npz")
     parser.add_argument("-t", "--threads", type=int, default=os.cpu_count())
     parser.add_argument("--fraction", type=float, default=1, help="of the records, for trials")

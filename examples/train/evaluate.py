@@ -3,9 +3,10 @@
 
     evaluate.py --data reads.npz --run RUN [--bin DIR] [-n 10000] [-o RUN/evaluation]
 
-Scores the same windows through vn-orf | vn-pack | vn-embed | vn-classify and through PyTorch, and
-compares both; AUROC and AUPR by length and class, calibration, thresholds, plots, and three
-baselines of k-mers trained on windows of the part 'train'. Needs scikit-learn and matplotlib."""
+Scores the same windows through vn-orf | vn-pack | vn-embed | vn-classify and through PyTorch,
+and compares both; AUROC and AUPR by length and class, calibration, thresholds, plots, and
+three baselines of k-mers trained on windows of the part 'train'. Needs scikit-learn and
+matplotlib."""
 import argparse
 import json
 import os
@@ -47,7 +48,8 @@ def by_programs(options, fasta):
     """(score of each read, NaN without one; seconds; frames scored)."""
     run = options.run
     calls = fasta.removesuffix(".fa") + ".tsv"
-    tool = {p: os.path.join(options.bin, f"vn-{p}") for p in ("orf", "pack", "embed", "classify")}
+    tool = {p: os.path.join(options.bin, f"vn-{p}")
+            for p in ("orf", "pack", "embed", "classify")}
     precision = options.precision
     since = time.monotonic()
     subprocess.run(["bash", "-c", f"set -o pipefail; '{tool['orf']}' --chunk 0 '{fasta}' | "

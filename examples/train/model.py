@@ -1,4 +1,4 @@
-"""An encoder of ESM-2's architecture with a head over the mean of its residues, and its files."""
+"""An encoder of ESM-2's architecture with a head over its residues' mean, and its files."""
 import hashlib
 import json
 import os
@@ -40,8 +40,8 @@ class Layer(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, inner), nn.Linear(inner, width)
 
     def look_at(self, offsets, frequency, sharp=10.0):
-        """Lets head h begin as one that looks at position i - offsets[h], as a convolution does:
-        by the biases of query and key, whose product under rotation has its only maximum
+        """Lets head h begin as one that looks at position i - offsets[h], as a convolution
+        does: by the biases of query and key, whose product under rotation has its only maximum
         there. The weights, made small, are left to learn what else to look at."""
         width, heads = self.qkv.in_features, self.heads
         bias = self.qkv.bias.data.view(3, heads, 2, -1)

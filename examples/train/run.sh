@@ -19,7 +19,8 @@ if [ "${1:-}" = pack ]; then
     ls -l "$dir/device.tar"
     exit
 fi
-"$python" $here/train.py --data "$dir/reads.npz" -o "$dir/run" ${DEVICE:+--device "$DEVICE"} "$@"
+"$python" $here/train.py --data "$dir/reads.npz" -o "$dir/run" \
+    ${DEVICE:+--device "$DEVICE"} "$@"
 if [ -x bin/vn-classify ]; then
     "$python" $here/evaluate.py --data "$dir/reads.npz" --run "$dir/run"
 else

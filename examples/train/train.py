@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Trains a small encoder of ESM-2's architecture, with a head, to tell viral reads from others.
 
-    train.py --data reads.npz -o RUN [--preset full|cpu|tiny] [--device cuda] [--set STAGE.KEY=VALUE]...
+    train.py --data reads.npz -o RUN [--preset full|cpu|tiny] [--device cuda]
+             [--set STAGE.KEY=VALUE]...
 
 Stages, each resumed where it was stopped: `pretrain-teacher` and `teacher` (masked codons, then
 labels, on an encoder that is too slow to ship), `pretrain` and `student` (the same for the one
@@ -269,7 +270,7 @@ class Stage:
 
     def __init__(self, run, name, settings):
         self.run, self.name, self.s = run, name, dict(settings)
-        torch._dynamo.reset()  # it compiles a function for few shapes only, of all nets together
+        torch._dynamo.reset()  # it compiles a function for few shapes, of all nets together
         torch.manual_seed(SEED)
         self.s["table"] = run.substitutes
         self.net = build(settings).to(run.device)
@@ -332,7 +333,8 @@ class Stage:
         self.schedule.step += 1
         if not norm.isfinite():
             self.lost += 1
-            say(f"{self.name}: step {self.schedule.step}: a gradient that is not finite, left out")
+            say(f"{self.name}: step {self.schedule.step}: "
+                "a gradient that is not finite, left out")
             if self.lost > MOST_LOST:
                 raise SystemExit(f"{self.name}: {self.lost} gradients were not finite")
             return loss
@@ -451,7 +453,8 @@ def finish(run, student, options):
     fold(net, a, b)
     with open(options.data, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()
-    facts = {"shortest": min(TESTED), "trained_on": "windows of 150 to 500 bp of coding sequences: see CARD.md",
+    facts = {"shortest": min(TESTED),
+             "trained_on": "windows of 150 to 500 bp of coding sequences: see CARD.md",
              "threshold": 0.5,  # of a read's highest score: so it was trained and calibrated
              "data_sha256": digest, "calibration": {"scale": a, "offset": b}}
     model_files.export(net, run.folder, NAME, facts)
@@ -468,13 +471,15 @@ def finish(run, student, options):
             stages[name] = {k: state[k] for k in ("step", "spent", "score", "history")}
     device = torch.cuda.get_device_name() if run.device.startswith("cuda") else "CPU"
     model_files.write_json(run.path("train.json"), {
-        "arguments": [os.path.basename(a) for a in sys.argv[1:]], "python": platform.python_version(),
+        "arguments": [os.path.basename(a) for a in sys.argv[1:]],
+        "python": platform.python_version(),
         "torch": torch.__version__, "device": device, "data_sha256": digest, "seed": SEED,
         "settings": run.stages, "stages": stages, "calibration": {"scale": a, "offset": b},
         "ece on part calibrate": errors,
         "parameters": sum(p.numel() for p in net.parameters()) - sum(
             p.numel() for p in net.lm.parameters())})
-    say(f"exported {run.path(NAME)} and {run.path(NAME)}-head; a {a:.4f} b {b:.4f} ECE {errors}")
+    say(f"exported {run.path(NAME)} and {run.path(NAME)}-head; "
+        f"a {a:.4f} b {b:.4f} ECE {errors}")
 
 
 def needed(settings):
@@ -495,7 +500,8 @@ def ablate(run, seconds, only):
             continue
         missing = [stage for stage in needed(settings) if stage not in run.stages]
         if missing:
-            say(f"left out '{name}': it needs the stage '{missing[0]}', which this preset has not")
+            say(f"left out '{name}': "
+                f"it needs the stage '{missing[0]}', which this preset has not")
             continue
         stage = Stage(run, "ablate-" + name.replace(" ", "-"), settings).train()
         print(name, *(f"{stage.score[n]:.4f}" for n in TESTED), stage.schedule.step,
