@@ -132,8 +132,9 @@ static int start(struct vn_cuda *c, const struct cudaDeviceProp *p, int threads,
 static const struct vn_backend_ops cuda_ops = {
     "cuda",          vn_cuda_alloc,      vn_cuda_release,
     available,
-    vn_cuda_copy_in, vn_cuda_copy_out,   vn_cuda_mark,
-    vn_cuda_wait,    vn_cuda_stamp,      vn_cuda_between,
+    vn_cuda_copy_in, vn_cuda_copy_out,   vn_cuda_expect,
+    vn_cuda_mark,    vn_cuda_wait,
+    vn_cuda_stamp,   vn_cuda_between,
     vn_cuda_matrix_new, vn_cuda_matrix_free,
     vn_cuda_embed,   vn_cuda_norm,       vn_cuda_linear,
     nullptr, /* rows: what is between them has no cache to stay in */

@@ -159,6 +159,7 @@ int vn_cuda_copy_in(struct vn_backend *b, void *device, const void *host, size_t
                     struct vn_error *err);
 int vn_cuda_copy_out(struct vn_backend *b, void *host, const void *device, size_t bytes,
                      struct vn_error *err);
+int vn_cuda_expect(struct vn_backend *b, size_t in, size_t out, struct vn_error *err);
 int vn_cuda_mark(struct vn_backend *b, int slot, struct vn_error *err);
 int vn_cuda_wait(struct vn_backend *b, int slot, struct vn_error *err);
 int vn_cuda_matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,

@@ -88,6 +88,22 @@ static int chunks_take(struct chunks *s, size_t bytes, void **out, struct vn_err
     return VN_OK;
 }
 
+static void chunks_release(struct chunks *s) {
+    for (struct chunk *k = s->first, *next; k; k = next) {
+        next = k->next;
+        chunk_free(s, k);
+    }
+    s->first = NULL;
+}
+
+/* Makes sure of so many bytes in one chunk, unless something is in use. */
+static int chunks_ready(struct chunks *s, size_t bytes, struct vn_error *err) {
+    if (!bytes || (s->first && (s->first->used || s->first->cap >= bytes)))
+        return VN_OK;
+    chunks_release(s);
+    return chunk_new(s, (bytes + VN_COPY_GRAIN - 1) / VN_COPY_GRAIN * VN_COPY_GRAIN, err);
+}
+
 /* Takes everything back. What took several chunks gets one for all next time, so that
  * after a few batches nothing is allocated. */
 static int chunks_reset(struct chunks *s, struct vn_error *err) {
@@ -97,21 +113,10 @@ static int chunks_reset(struct chunks *s, struct vn_error *err) {
     if (!s->first->next)
         return VN_OK;
     size_t cap = 0;
-    for (struct chunk *k = s->first, *next; k; k = next) {
-        next = k->next;
+    for (const struct chunk *k = s->first; k; k = k->next)
         cap += k->cap;
-        chunk_free(s, k);
-    }
-    s->first = NULL;
+    chunks_release(s);
     return chunk_new(s, cap, err);
-}
-
-static void chunks_release(struct chunks *s) {
-    for (struct chunk *k = s->first, *next; k; k = next) {
-        next = k->next;
-        chunk_free(s, k);
-    }
-    s->first = NULL;
 }
 
 /* ---- copies and marks ------------------------------------------------------------ */
@@ -119,6 +124,23 @@ static void chunks_release(struct chunks *s) {
 static struct stage *now(struct vn_cuda *c) {
     struct vn_staging *g = c->staging;
     return &g->stages[(g->oldest + g->n_marked) % N_STAGES];
+}
+
+/* Memory is not to be had without waiting for what runs, so that all stages that are free
+ * get theirs before the first job is queued. */
+int vn_cuda_expect(struct vn_backend *b, size_t in, size_t out, struct vn_error *err) {
+    struct vn_cuda *c;
+    int rc = vn_cuda_enter(b, &c, err);
+    if (rc)
+        return rc;
+    struct vn_staging *g = c->staging;
+    for (int i = g->n_marked; i < N_STAGES && !rc; i++) {
+        struct stage *s = &g->stages[(g->oldest + i) % N_STAGES];
+        rc = chunks_ready(&s->pinned, in + out, err);
+        if (!rc)
+            rc = chunks_ready(&s->device, out >= LARGE ? out : 0, err);
+    }
+    return rc;
 }
 
 int vn_cuda_copy_in(struct vn_backend *b, void *device, const void *host, size_t bytes,

@@ -47,6 +47,7 @@ struct vn_matrix; /* a weight matrix and its bias, in the layout the device like
 
 #define VN_SLOTS 4      /* marks that may be outstanding */
 #define VN_STAMPS 32768 /* times that may be remembered */
+#define VN_COPY_GRAIN ((size_t)4 << 20) /* room for copies is a multiple: jobs differ a little */
 
 /* What happens to a matrix product before it is stored. */
 enum vn_epilogue {
@@ -175,6 +176,10 @@ struct vn_backend_ops {
                    struct vn_error *);
     int (*copy_out)(struct vn_backend *, void *host, const void *device, size_t bytes,
                     struct vn_error *);
+
+    /* What copies come to until the next mark, at most, in and out: room that they need is
+     * made now, before there is work to wait for. NULL where copies need none. */
+    int (*expect)(struct vn_backend *, size_t in, size_t out, struct vn_error *);
 
     /* mark: remembers what has been queued so far under slot 0..VN_SLOTS-1.
      * wait: returns when that has run; VN_EFAIL for errors of the device since. */

@@ -319,6 +319,18 @@ static int make_room(const struct vn_engine *e, struct slot *s, struct vn_error 
     return rc;
 }
 
+/* Says what the copies of a job come to; each piece begins at a multiple of VN_ALIGN, and a
+ * slice has two in and two out. */
+static int expect_copies(const struct vn_engine *e, const struct slot *s, struct vn_error *err) {
+    const struct vn_job *job = s->job;
+    const size_t n = (size_t)job->n_seq, pieces = 2 * n * VN_ALIGN;
+    const size_t tokens = (size_t)(job->cu_seqlens[n] - job->cu_seqlens[0]);
+    if (!e->b->ops.expect)
+        return VN_OK;
+    return e->b->ops.expect(e->b, tokens * sizeof(uint16_t) + s->cu.len + pieces,
+                            job->out.len + s->bad.len + pieces, err);
+}
+
 /* Queues the whole job, slice by slice. */
 static int queue_job(struct vn_engine *e, struct slot *s, struct vn_error *err) {
     const struct vn_job *job = s->job;
@@ -347,6 +359,8 @@ int vn_engine_submit(struct vn_engine *e, struct vn_job *job, struct vn_error *e
         rc = look(e, job, &longest, err);
     if (rc == VN_OK)
         rc = rope_grow(e, longest, slot, err);
+    if (rc == VN_OK)
+        rc = expect_copies(e, s, err);
     if (rc < 0)
         return rc;
     rc = queue_job(e, s, err);

@@ -226,6 +226,9 @@ static int p_mark(struct vn_backend *b, int slot, struct vn_error *err) {
     }
     return rc;
 }
+static int p_expect(struct vn_backend *b, size_t in, size_t out, struct vn_error *err) {
+    return inner(b)->ops.expect ? inner(b)->ops.expect(inner(b), in, out, err) : VN_OK;
+}
 static int p_wait(struct vn_backend *b, int slot, struct vn_error *err) {
     int rc = inner(b)->ops.wait(inner(b), slot, err);
     return rc < 0 ? rc : read_to(self(b), self(b)->marked[slot], err);
@@ -396,6 +399,7 @@ static const struct vn_backend_ops profile_ops = {
     .release = p_release,
     .copy_in = p_copy_in,
     .copy_out = p_copy_out,
+    .expect = p_expect,
     .mark = p_mark,
     .wait = p_wait,
     .stamp = p_stamp,

@@ -138,6 +138,37 @@ static void results_survive_what_comes_next(void) {
     b->ops.close(b);
 }
 
+static size_t available(struct vn_backend *b) {
+    size_t bytes = 0;
+    CHECK_INT(b->ops.available(b, &bytes, &err), VN_OK);
+    return bytes;
+}
+
+/* Room for what was expected is there before the first copy, for all slots. */
+static void what_is_expected_has_room(void) {
+    struct vn_backend *b = open_cuda(VN_F32);
+    if (!b)
+        return;
+    const size_t bytes = (size_t)(only_small ? LARGE / 3 : LARGE) * 4;
+    void *device = device_memory(b, bytes), *host = malloc(bytes);
+    const size_t before = available(b);
+    CHECK_INT(b->ops.expect(b, 100, bytes, &err), VN_OK);
+    const size_t after = available(b);
+    CHECK(after + (VN_SLOTS + 1) * bytes <= before);
+    for (int i = 0; i < 3 * VN_SLOTS; i++) {
+        CHECK_INT(b->ops.expect(b, 100, bytes - 100, &err), VN_OK);
+        CHECK_INT(b->ops.copy_out(b, host, device, bytes, &err), VN_OK);
+        CHECK_INT(b->ops.mark(b, i % VN_SLOTS, &err), VN_OK);
+        CHECK(available(b) == after);
+    }
+    CHECK_INT(b->ops.wait(b, VN_SLOTS - 1, &err), VN_OK);
+    CHECK_INT(b->ops.expect(b, 0, 2 * bytes, &err), VN_OK); /* none is on its way */
+    CHECK(available(b) + (VN_SLOTS + 1) * bytes <= after);
+    free(host);
+    b->ops.release(b, device);
+    b->ops.close(b);
+}
+
 static void a_slot_may_be_marked_again(void) {
     struct vn_backend *b = open_cuda(VN_F32);
     if (!b)
@@ -380,6 +411,7 @@ int main(int argc, char **argv) {
     TEST(a_device_that_is_not_there);
     TEST(auto_is_the_gpu_or_the_cpu);
     TEST(results_survive_what_comes_next);
+    TEST(what_is_expected_has_room);
     TEST(a_slot_may_be_marked_again);
     TEST(a_copy_beside_the_queue_is_timed);
     TEST(too_much_memory_is_refused);
