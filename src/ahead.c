@@ -11,7 +11,13 @@
 #include <unistd.h>
 
 #define CHUNK ((size_t)1 << 20)
+#define LEAST 2    /* chunks of a pipe in memory: one is filled while the other is read */
 #define PATIENCE 1 /* seconds without a byte before another pipe may go on */
+
+/* Memory of a chunk that nobody needs now: any pipe may take it. */
+struct spare {
+    struct spare *next;
+};
 
 /* A piece of a pipe, in memory or, when it is full, in the file. The thread fills it behind
  * `len`, the reader takes it from `at`: neither touches what is the other's. */
@@ -26,7 +32,8 @@ struct chunk {
 struct vn_ahead {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* anything of any pipe */
-    int64_t memory;
+    int64_t memory, n_in_memory; /* bytes that are allowed; chunks that there are */
+    struct spare *spare;
     const struct pipe_source *waited_for; /* by the reader, or NULL */
     struct timespec since; /* it waits, or the last bytes of that pipe have come */
     int64_t spilled, most_spilled; /* bytes */
@@ -42,10 +49,12 @@ struct pipe_source {
     pthread_t thread;
     /* under the group's lock */
     struct chunk *head, *tail;
-    int64_t n_chunks, n_in_memory, limit; /* chunks */
+    int64_t n_in_memory, n_in_file; /* chunks */
+    int64_t may_spill;     /* how many of them may be in the file */
+    bool closing;          /* nobody reads: it is not to wait for room, but to end */
     bool ended;            /* no more chunks will come */
     off_t next_slot;
-    struct chunk *spare;   /* whose slot, or whose memory, may be used again */
+    struct chunk *spare;   /* whose slot may be used again */
     int file;              /* -1: none yet; opened and written by the thread */
     /* the reader's */
     uint8_t *fetched;      /* [CHUNK] a chunk from the file */
@@ -68,6 +77,10 @@ int vn_ahead_new(int64_t memory, struct vn_ahead **out, struct vn_error *err) {
 void vn_ahead_free(struct vn_ahead *a) {
     if (!a)
         return;
+    for (struct spare *s = a->spare, *next; s; s = next) {
+        next = s->next;
+        free(s);
+    }
     pthread_cond_destroy(&a->changed);
     pthread_mutex_destroy(&a->lock);
     free(a);
@@ -75,6 +88,30 @@ void vn_ahead_free(struct vn_ahead *a) {
 
 int64_t vn_ahead_spilled(const struct vn_ahead *a) {
     return a->most_spilled;
+}
+
+/* ---- memory of chunks, with the lock ------------------------------------------------ */
+
+static bool take_memory(struct pipe_source *p, struct chunk *c) {
+    struct vn_ahead *a = p->group;
+    c->data = (uint8_t *)a->spare;
+    if (c->data)
+        a->spare = a->spare->next;
+    else if (!(c->data = malloc(CHUNK)))
+        return false;
+    p->n_in_memory++;
+    a->n_in_memory++;
+    return true;
+}
+
+static void give_memory(struct pipe_source *p, struct chunk *c) {
+    struct vn_ahead *a = p->group;
+    struct spare *s = (struct spare *)(void *)c->data;
+    s->next = a->spare;
+    a->spare = s;
+    c->data = NULL;
+    p->n_in_memory--;
+    a->n_in_memory--;
 }
 
 /* ---- the file -------------------------------------------------------------------- */
@@ -91,14 +128,11 @@ static int read_chunk(struct pipe_source *p, const struct chunk *c, struct vn_er
     return rc < 0 ? vn_prefix(err, "what '%s' was ahead", p->base.name) : VN_OK;
 }
 
-/* Moves the last chunk, which is full, to the file if memory holds enough without it, and
- * the reader is not at it. Called with the lock, which is released meanwhile. */
+/* Moves the last chunk, which is full and not the one that is read, to the file. Called with
+ * the lock, which is released meanwhile. */
 static int spill(struct pipe_source *p, struct vn_error *err) {
     struct vn_ahead *a = p->group;
     struct chunk *c = p->tail;
-    if (!c || c == p->head || c->len < CHUNK ||
-        p->n_in_memory * (int64_t)CHUNK < a->memory)
-        return VN_OK;
     if (c->slot < 0) {
         c->slot = p->next_slot;
         p->next_slot += (off_t)CHUNK;
@@ -109,9 +143,8 @@ static int spill(struct pipe_source *p, struct vn_error *err) {
     pthread_mutex_lock(&a->lock);
     c->moving = false;
     if (rc == VN_OK) {
-        free(c->data);
-        c->data = NULL;
-        p->n_in_memory--;
+        give_memory(p, c);
+        p->n_in_file++;
         a->spilled += (int64_t)CHUNK;
         if (a->spilled > a->most_spilled)
             a->most_spilled = a->spilled;
@@ -128,12 +161,19 @@ static double seconds_since(const struct timespec *then) {
     return (double)(now.tv_sec - then->tv_sec) + 1e-9 * (double)(now.tv_nsec - then->tv_nsec);
 }
 
-/* Waits until there may be another chunk. With the lock. */
-static void wait_for_room(struct pipe_source *p) {
+static bool has_room(const struct pipe_source *p) {
+    const struct vn_ahead *a = p->group;
+    return p->n_in_memory < LEAST || a->n_in_memory < a->memory / (int64_t)CHUNK || p->closing;
+}
+
+/* Waits until another chunk may be in memory, or moves one out of it. With the lock. */
+static int make_room(struct pipe_source *p, struct vn_error *err) {
     struct vn_ahead *a = p->group;
     struct timespec begun;
     clock_gettime(CLOCK_MONOTONIC, &begun);
-    while (p->n_chunks >= p->limit) {
+    while (!has_room(p)) {
+        if (p->n_in_file < p->may_spill)
+            return spill(p, err); /* whose room this pipe has then, whatever others take */
         struct timespec until = begun;
         until.tv_sec += PATIENCE;
         pthread_cond_timedwait(&a->changed, &a->lock, &until);
@@ -141,8 +181,9 @@ static void wait_for_room(struct pipe_source *p) {
             continue;
         clock_gettime(CLOCK_MONOTONIC, &begun);
         if (a->waited_for && a->waited_for != p && seconds_since(&a->since) >= PATIENCE)
-            p->limit += VN_AHEAD_STEP / (int64_t)CHUNK;
+            p->may_spill += VN_AHEAD_STEP / (int64_t)CHUNK;
     }
+    return VN_OK;
 }
 
 /* Appends an empty chunk. With the lock. */
@@ -152,7 +193,7 @@ static int add_chunk(struct pipe_source *p, struct vn_error *err) {
         p->spare = c->next;
     else if ((c = vn_calloc(1, sizeof *c, err)))
         c->slot = -1;
-    if (c && !c->data && !(c->data = malloc(CHUNK))) {
+    if (c && !take_memory(p, c)) {
         free(c);
         c = NULL;
     }
@@ -166,8 +207,6 @@ static int add_chunk(struct pipe_source *p, struct vn_error *err) {
     else
         p->head = c;
     p->tail = c;
-    p->n_chunks++;
-    p->n_in_memory++;
     return VN_OK;
 }
 
@@ -194,11 +233,9 @@ static int64_t fill(struct pipe_source *p, struct vn_error *err) {
     struct vn_ahead *a = p->group;
     int rc = VN_OK;
     if (!p->tail || p->tail->len == CHUNK) {
-        rc = spill(p, err);
-        if (rc == VN_OK) {
-            wait_for_room(p);
+        rc = make_room(p, err);
+        if (rc == VN_OK)
             rc = add_chunk(p, err);
-        }
     }
     if (rc != VN_OK)
         return rc;
@@ -240,11 +277,12 @@ static void drop_head(struct pipe_source *p) {
     p->head = c->next;
     if (!p->head)
         p->tail = NULL;
-    p->n_chunks--;
-    if (c->data)
-        p->n_in_memory--;
-    else
+    if (c->data) {
+        give_memory(p, c);
+    } else {
+        p->n_in_file--;
         p->group->spilled -= (int64_t)CHUNK;
+    }
     c->next = p->spare;
     p->spare = c;
     pthread_cond_broadcast(&p->group->changed);
@@ -320,7 +358,7 @@ static void free_pipe(struct pipe_source *p) {
 static void pipe_close(struct vn_source *s) {
     struct pipe_source *p = (struct pipe_source *)s;
     pthread_mutex_lock(&p->group->lock);
-    p->limit = INT64_MAX; /* it is not to wait for room, but to end at its next read */
+    p->closing = true;
     pthread_cond_broadcast(&p->group->changed);
     pthread_mutex_unlock(&p->group->lock);
     close(p->stop[1]);
@@ -348,7 +386,6 @@ int vn_ahead_open(struct vn_ahead *a, const char *path, struct vn_source **out,
         return VN_EFAIL;
     p->group = a;
     p->file = p->stop[0] = p->stop[1] = -1;
-    p->limit = a->memory / (int64_t)CHUNK + 1;
     p->base = (struct vn_source){pipe_read, pipe_close,
                                  strdup(is_stdin ? "standard input" : path)};
     /* does not wait for the writer of a FIFO, which may wait for another to be opened */

@@ -2,14 +2,15 @@
  *
  * Where one program feeds several pipes (tee), and another reads them (vn-join), whoever
  * reads only the pipe whose turn it is waits for ever once another one is full: its writer
- * waits for that one. So a thread per pipe reads ahead, `memory` bytes at most; what is
- * more stays in the pipe, and holds its writer back as it should.
+ * waits for that one. So a thread per pipe reads ahead, `memory` bytes at most of all pipes
+ * together, though never less than 2 MiB of each, which keep it going; what is more stays in
+ * the pipe, and holds its writer back as it should.
  *
  * That may be too little: how far one pipe must be ahead of another depends on what
  * programs in between hold back. When the reader has waited for bytes of one pipe for a
  * second while another is full, that other one may go on by VN_AHEAD_STEP bytes, every
- * second, and keeps this for good; what memory does not hold lies in a temporary file in
- * $TMPDIR. So there is no deadlock, whatever the sizes, and no reading without bounds.
+ * second, and keeps this for good; these lie in a temporary file in $TMPDIR. So there is no
+ * deadlock, whatever the sizes, and no reading without bounds.
  *
  * A pipe that fails makes every read of the group that has to wait fail with its error.
  * Regular files are read as they are, without a thread. A group and its sources belong to

@@ -7,6 +7,7 @@
 
 #include "bits.h"
 #include "order.h"
+#include "shelf.h"
 
 #define PART_ROWS 4096
 #define PART_BYTES ((int64_t)8 << 20) /* of vectors in a batch; a single one may have more */
@@ -23,6 +24,11 @@ struct stream {
     int32_t width;
     struct shared *shared; /* [n_shared] */
     int n_shared;
+    /* what waits: the vectors on a shelf, and rows with the place of each instead of it */
+    struct vn_shelf *shelf;
+    struct vn_schema waiting;
+    struct vn_builder *columns; /* [schema->n_fields] */
+    struct vn_batch rows;
     struct vn_order *order;
     struct vn_batch ready; /* rows whose turn has come: views of the order */
     int64_t at;            /* the first that has not come out */
@@ -185,6 +191,37 @@ int vn_joiner_schema(struct vn_joiner *j, const char *members, const struct vn_s
 
 /* ---- life ------------------------------------------------------------------------ */
 
+/* The rows of a stream as they wait. */
+static int open_waiting(struct stream *s, int64_t max_waiting, struct vn_error *err) {
+    static const enum vn_type place[] = {VN_UINT64};
+    const struct vn_schema *from = s->schema;
+    int rc = VN_OK;
+    vn_schema_init(&s->waiting, from->kind);
+    for (int i = 0; i < from->n_fields && rc == VN_OK; i++)
+        rc = i == s->embedding
+                 ? vn_schema_add(&s->waiting, "embedding", place, NULL, 1, true, err)
+                 : vn_schema_add_field(&s->waiting, &from->fields[i], err);
+    if (rc == VN_OK) {
+        s->columns = vn_calloc((size_t)from->n_fields, sizeof *s->columns, err);
+        rc = s->columns ? VN_OK : VN_EFAIL;
+    }
+    for (int i = 0; i < from->n_fields && rc == VN_OK; i++)
+        vn_builder_init(&s->columns[i], &s->waiting.fields[i]);
+    return rc == VN_OK ? vn_order_new(&s->waiting, s->record, max_waiting, &s->order, err) : rc;
+}
+
+/* Rows of all streams wait for as long, so that each gets of the memory what it has of the
+ * values. */
+static int open_shelves(struct vn_joiner *j, int64_t memory, struct vn_error *err) {
+    int rc = VN_OK;
+    for (int k = 0; k < j->n && rc == VN_OK; k++) {
+        struct stream *s = &j->in[k];
+        rc = vn_shelf_new((size_t)s->width * sizeof(float), memory / j->width * s->width,
+                          &s->shelf, err);
+    }
+    return rc;
+}
+
 static int open_streams(struct vn_joiner *j, const struct vn_schema *const *in,
                         const char *const *names, int64_t max_waiting, struct vn_error *err) {
     int rc = VN_OK;
@@ -196,7 +233,7 @@ static int open_streams(struct vn_joiner *j, const struct vn_schema *const *in,
         if (rc == VN_OK)
             rc = find_shared(j, k, err);
         if (rc == VN_OK)
-            rc = vn_order_new(s->schema, s->record, max_waiting, &s->order, err);
+            rc = open_waiting(s, max_waiting, err);
         j->width += s->width;
     }
     if (rc == VN_OK && j->width > VN_MAX_BODY / (int64_t)sizeof(float))
@@ -206,13 +243,16 @@ static int open_streams(struct vn_joiner *j, const struct vn_schema *const *in,
 }
 
 int vn_joiner_new(const struct vn_schema *const *in, const char *const *names, int n,
-                  int64_t max_waiting, struct vn_joiner **out, struct vn_error *err) {
+                  int64_t max_waiting, int64_t memory, struct vn_joiner **out,
+                  struct vn_error *err) {
     struct vn_joiner *j = *out = vn_calloc(1, sizeof *j, err);
     if (!j)
         return VN_EFAIL;
     j->n = n;
     j->in = vn_calloc((size_t)n, sizeof *j->in, err);
     int rc = j->in ? open_streams(j, in, names, max_waiting, err) : VN_EFAIL;
+    if (rc == VN_OK)
+        rc = open_shelves(j, memory, err);
     if (rc == VN_OK)
         rc = make_schema(j, err);
     if (rc == VN_OK) {
@@ -229,14 +269,23 @@ int vn_joiner_new(const struct vn_schema *const *in, const char *const *names, i
     return VN_OK;
 }
 
+static void free_stream(struct stream *s) {
+    for (int i = 0; s->columns && i < s->waiting.n_fields; i++)
+        vn_builder_release(&s->columns[i]);
+    free(s->columns);
+    vn_batch_release(&s->rows);
+    vn_order_free(s->order);
+    vn_batch_release(&s->ready);
+    vn_schema_release(&s->waiting);
+    vn_shelf_free(s->shelf);
+    free(s->shared);
+}
+
 void vn_joiner_free(struct vn_joiner *j) {
     if (!j)
         return;
-    for (int k = 0; j->in && k < j->n; k++) {
-        vn_order_free(j->in[k].order);
-        vn_batch_release(&j->in[k].ready);
-        free(j->in[k].shared);
-    }
+    for (int k = 0; j->in && k < j->n; k++)
+        free_stream(&j->in[k]);
     for (int i = 0; j->columns && i < j->schema.n_fields; i++)
         vn_builder_release(&j->columns[i]);
     vn_schema_release(&j->schema);
@@ -247,6 +296,13 @@ void vn_joiner_free(struct vn_joiner *j) {
     free(j->source);
     free(j->in);
     free(j);
+}
+
+int64_t vn_joiner_spilled(const struct vn_joiner *j) {
+    int64_t bytes = 0;
+    for (int k = 0; k < j->n; k++)
+        bytes += vn_shelf_spilled(j->in[k].shelf);
+    return bytes;
 }
 
 uint64_t vn_joiner_rows(const struct vn_joiner *j, uint64_t *nulls) {
@@ -269,14 +325,39 @@ static int refill(struct stream *s, struct vn_error *err) {
     return rc < 0 ? vn_prefix(err, "'%s'", s->name) : VN_OK;
 }
 
-int vn_joiner_put(struct vn_joiner *j, int stream, struct vn_batch *b,
+/* Puts the vectors of a batch on the shelf, and their places into the column. */
+static int shelve(struct stream *s, const struct vn_column *c, int64_t n,
+                  struct vn_error *err) {
+    struct vn_builder *places = &s->columns[s->embedding];
+    const float *from = c->level[1].values;
+    int rc = VN_OK;
+    for (int64_t r = 0; r < n && rc == VN_OK; r++, from += s->width) {
+        uint64_t place;
+        if (vn_is_null(&c->level[0], r)) {
+            rc = vn_builder_add_null(places, err);
+            continue;
+        }
+        rc = vn_shelf_put(s->shelf, from, &place, err);
+        if (rc == VN_OK)
+            rc = vn_builder_add_value(places, &place, err);
+    }
+    return rc;
+}
+
+int vn_joiner_put(struct vn_joiner *j, int stream, const struct vn_batch *b,
                   struct vn_error *err) {
     struct stream *s = &j->in[stream];
     int rc = VN_OK;
     if (b->columns[s->embedding].level[1].null_count)
         rc = vn_fail(err, VN_EDATA, "column 'embedding' has nulls inside its rows");
+    for (int i = 0; i < s->waiting.n_fields && rc == VN_OK; i++)
+        rc = i == s->embedding
+                 ? shelve(s, &b->columns[i], b->n_rows, err)
+                 : vn_builder_append(&s->columns[i], &b->columns[i], 0, b->n_rows, err);
     if (rc == VN_OK)
-        rc = vn_order_put(s->order, b, err);
+        rc = vn_builders_give(s->columns, s->waiting.n_fields, &s->rows, err);
+    if (rc == VN_OK)
+        rc = vn_order_put(s->order, &s->rows, err);
     return rc == VN_OK ? refill(s, err) : vn_prefix(err, "'%s'", s->name);
 }
 
@@ -380,6 +461,21 @@ static int null_status(struct vn_joiner *j, int64_t r, struct vn_error *err) {
     return rc;
 }
 
+/* The vectors of row r of what comes next, from the shelves; are there all of them? */
+static int take_vectors(struct vn_joiner *j, int64_t r, float *to, bool *whole,
+                        struct vn_error *err) {
+    int rc = VN_OK;
+    for (int k = 0; k < j->n && rc == VN_OK; to += j->in[k++].width) {
+        const struct stream *s = &j->in[k];
+        const uint64_t *place = s->ready.columns[s->embedding].level[0].values;
+        if (has_vector(s, r))
+            rc = vn_shelf_take(s->shelf, place[s->at + r], to, err);
+        else
+            *whole = false;
+    }
+    return rc;
+}
+
 /* Rows [0, n) of what comes next: the vectors, and the status that goes with them. */
 static int join_vectors(struct vn_joiner *j, int64_t n, struct vn_column *c,
                         struct vn_error *err) {
@@ -390,24 +486,17 @@ static int join_vectors(struct vn_joiner *j, int64_t n, struct vn_column *c,
     if (rc == VN_OK)
         rc = vn_buf_zeros(&j->validity, vn_bits_bytes(n), err);
     float *to = (float *)(void *)j->vectors.data;
-    for (int64_t r = 0; r < n && rc == VN_OK; r++) {
+    for (int64_t r = 0; r < n && rc == VN_OK; r++, to += j->width) {
         bool whole = true;
-        for (int k = 0; k < j->n; k++)
-            whole = whole && has_vector(&j->in[k], r);
-        for (int k = 0; k < j->n; k++) {
-            const struct stream *s = &j->in[k];
-            const float *from = s->ready.columns[s->embedding].level[1].values;
-            const size_t width = (size_t)s->width;
-            if (whole)
-                memcpy(to, from + (size_t)(s->at + r) * width, width * sizeof *to);
-            else
-                memset(to, 0, width * sizeof *to);
-            to += width;
-        }
-        if (whole)
+        rc = take_vectors(j, r, to, &whole, err);
+        if (rc != VN_OK)
+            break;
+        if (whole) {
             vn_bit_set(j->validity.data, r);
-        else
+        } else {
             nulls++;
+            memset(to, 0, (size_t)j->width * sizeof *to);
+        }
         rc = whole ? whole_status(j, r, err) : null_status(j, r, err);
     }
     vn_column_vectors(c, n, (int32_t)j->width, j->vectors.data, j->validity.data, nulls);

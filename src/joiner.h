@@ -15,10 +15,11 @@
 struct vn_joiner;
 
 /* n streams with these schemas, which must outlive the object, as must the names, for
- * messages. max_waiting: rows of a stream that may wait for an earlier one. VN_EINCOMPAT
- * when they do not fit together. */
+ * messages. max_waiting: rows of a stream that may wait for an earlier one; memory: bytes
+ * that the vectors of all these may take, divided among the streams by their widths, before
+ * they go to a temporary file. VN_EINCOMPAT when the streams do not fit together. */
 int vn_joiner_new(const struct vn_schema *const *in, const char *const *names, int n,
-                  int64_t max_waiting, struct vn_joiner **out,
+                  int64_t max_waiting, int64_t memory, struct vn_joiner **out,
                   struct vn_error *err) VN_NODISCARD;
 
 /* Adds the program's entry, with the widths of what stands side by side, and gives the
@@ -29,8 +30,8 @@ int vn_joiner_schema(struct vn_joiner *j, const char *members, const struct vn_s
 /* Is a batch of that stream needed before more can come out? */
 bool vn_joiner_wants(const struct vn_joiner *j, int stream);
 
-/* Takes the contents of b, as vn_order_put does. VN_EDATA for rows that come twice. */
-int vn_joiner_put(struct vn_joiner *j, int stream, struct vn_batch *b,
+/* Copies the rows of b. VN_EDATA for rows that come twice. */
+int vn_joiner_put(struct vn_joiner *j, int stream, const struct vn_batch *b,
                   struct vn_error *err) VN_NODISCARD;
 
 /* That stream has ended. VN_EDATA if a record of it is missing. */
@@ -41,6 +42,9 @@ int vn_joiner_end(struct vn_joiner *j, int stream, struct vn_error *err) VN_NODI
  * more; VN_EINCOMPAT when a record is not the same in all. */
 int vn_joiner_next(struct vn_joiner *j, struct vn_batch *out,
                    struct vn_error *err) VN_NODISCARD;
+
+/* The most bytes of vectors that waited in temporary files, of each stream, in all. */
+int64_t vn_joiner_spilled(const struct vn_joiner *j);
 
 /* Rows that have come out; those of them without a vector. */
 uint64_t vn_joiner_rows(const struct vn_joiner *j, uint64_t *nulls);

@@ -178,8 +178,8 @@ int main(int argc, char **argv) {
          "rows of a stream that may wait for an earlier one: twice vn-pack's window is "
          "enough", "N"},
         {"buffer", 0, POPT_ARG_STRING, &buffer, 0,
-         "bytes of each pipe that may be read ahead into memory; more goes to $TMPDIR, and "
-         "only when both would stand still", "SIZE"},
+         "bytes that may be read ahead into memory, of both pipes together; more goes to "
+         "$TMPDIR, and only when both would stand still", "SIZE"},
         POPT_TABLEEND};
     struct vn_error err = {0};
     uint64_t different = 0;

@@ -19,7 +19,7 @@ static const char notes[] =
 
 struct join {
     struct vn_tool *tool;
-    int64_t max_waiting;
+    int64_t max_waiting, memory;
     int n;
     struct vn_ahead *ahead;
     struct vn_reader *reader[MAX_STREAMS];
@@ -28,11 +28,12 @@ struct join {
     struct vn_batch in, out;
 };
 
-static void check_options(struct join *j, const char *max_waiting) {
+static void check_options(struct join *j, const char *max_waiting, const char *buffer) {
     const struct vn_tool *t = j->tool;
     int inputs = 0;
     j->n = t->n_files;
     j->max_waiting = vn_tool_int(t, "max-waiting", max_waiting, 1, INT32_MAX);
+    j->memory = vn_tool_int(t, "buffer", buffer, 1, (int64_t)1 << 40);
     if (j->n < 2)
         vn_tool_usage(t, "expected two streams or more, found %d", j->n);
     if (j->n > MAX_STREAMS)
@@ -44,9 +45,9 @@ static void check_options(struct join *j, const char *max_waiting) {
 }
 
 /* All are open, and read by their threads, before the first is waited for. */
-static int open_inputs(struct join *j, int64_t memory, struct vn_error *err) {
+static int open_inputs(struct join *j, struct vn_error *err) {
     struct vn_source *sources[MAX_STREAMS] = {0};
-    int rc = vn_ahead_new(memory, &j->ahead, err);
+    int rc = vn_ahead_new(j->memory / 2, &j->ahead, err);
     for (int k = 0; k < j->n && rc == VN_OK; k++)
         rc = vn_ahead_open(j->ahead, j->tool->files[k], &sources[k], err);
     for (int k = 0; k < j->n; k++) {
@@ -66,7 +67,8 @@ static int open_output(struct join *j, struct vn_error *err) {
         schemas[k] = vn_reader_schema(j->reader[k]);
         names[k] = vn_reader_name(j->reader[k]);
     }
-    int rc = vn_joiner_new(schemas, names, j->n, j->max_waiting, &j->joiner, err);
+    int rc = vn_joiner_new(schemas, names, j->n, j->max_waiting, j->memory / 2, &j->joiner,
+                           err);
     if (rc != VN_OK)
         return rc;
     struct vn_buf members = {0};
@@ -116,17 +118,18 @@ static void summary(const struct join *j) {
                  "%llu records of %d streams, %llu without a vector; %.0f MiB in temporary "
                  "files; %.2f s, %.0f records/s, peak %.0f MiB",
                  (unsigned long long)rows, j->n, (unsigned long long)nulls,
-                 (double)vn_ahead_spilled(j->ahead) / 1048576, seconds,
+                 (double)(vn_ahead_spilled(j->ahead) + vn_joiner_spilled(j->joiner)) / 1048576,
+                 seconds,
                  (double)rows / seconds, vn_tool_peak_mib());
 }
 
-static int join(struct join *j, int64_t memory, struct vn_error *err) {
+static int join(struct join *j, struct vn_error *err) {
     bool from_stdin = false;
     for (int k = 0; k < j->n; k++)
         from_stdin = from_stdin || !strcmp(j->tool->files[k], "-");
     int rc = vn_tool_refuse_terminal(j->tool, from_stdin, true, err);
     if (rc == VN_OK)
-        rc = open_inputs(j, memory, err);
+        rc = open_inputs(j, err);
     if (rc == VN_OK)
         rc = open_output(j, err);
     if (rc == VN_OK)
@@ -155,19 +158,18 @@ int main(int argc, char **argv) {
         .notes = notes,
         .max_files = -1,
         .has_output = true};
-    const char *max_waiting = "64Ki", *buffer = "256Mi";
+    const char *max_waiting = "64Ki", *buffer = "512Mi";
     struct poptOption options[] = {
         {"max-waiting", 0, POPT_ARG_STRING, &max_waiting, 0,
          "rows of a stream that may wait for an earlier one: twice vn-pack's window is "
          "enough", "N"},
         {"buffer", 0, POPT_ARG_STRING, &buffer, 0,
-         "bytes of each pipe that may be read ahead into memory; more goes to $TMPDIR, and "
-         "only when all would stand still", "SIZE"},
+         "bytes of memory for what waits, of all streams together: half for rows, half for "
+         "what pipes are ahead; more goes to $TMPDIR", "SIZE"},
         POPT_TABLEEND};
     struct join j = {.tool = &tool};
     struct vn_error err = {0};
     vn_tool_begin(&tool, argc, argv, options);
-    check_options(&j, max_waiting);
-    const int64_t memory = vn_tool_int(&tool, "buffer", buffer, 1, (int64_t)1 << 40);
-    return vn_tool_finish(&tool, join(&j, memory, &err), &err);
+    check_options(&j, max_waiting, buffer);
+    return vn_tool_finish(&tool, join(&j, &err), &err);
 }

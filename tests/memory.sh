@@ -77,6 +77,25 @@ joined() { # copies: KiB
 a=$(joined 20) b=$(joined 200)
 [ -n "$a" ] && [ -n "$b" ] && [ $((b - a)) -lt 640 ]
 say $? "join: $a KiB, tenfold input $b KiB"
+# and what waits is bounded by --buffer, whatever the width: here 80 MiB would
+"$B/tests/mkvectors" n=20000 d=1000 batch=500 window=10000 >wide.vn
+"$B/tests/mkvectors" n=20000 d=1000 batch=500 window=10000 seed=2 >wide2.vn
+buffered() { # size, streams: KiB
+    rm -f rss
+    "$B/tests/child" --rss rss -- vn-join --no-provenance --buffer "$@" >joined.vn 2>err && cat rss
+}
+a=$(buffered 1Gi wide.vn wide2.vn) && mv joined.vn want.vn
+b=$(buffered 16Mi wide.vn wide2.vn) && cmp want.vn joined.vn || b=
+[ -n "$a" ] && [ -n "$b" ] && [ "$a" -gt $((64 << 10)) ] && [ "$b" -lt $((48 << 10)) ]
+say $? "join: with --buffer 1Gi $a KiB, with 16Mi $b KiB"
+c=$(buffered 16Mi <(cat wide.vn) <(sleep 3; cat wide2.vn)) && cmp want.vn joined.vn || c=
+[ -n "$c" ] && [ "$c" -lt $((56 << 10)) ]
+say $? "join: pipes, one behind the other, with --buffer 16Mi $c KiB"
+rm -f rss # four pipes that are all ahead, as nobody reads what is joined
+"$B/tests/child" --rss rss -- vn-join --buffer 64Mi <(cat wide.vn) <(cat wide2.vn) \
+    <(cat wide.vn) <(cat wide2.vn) 2>err | { sleep 2; cat >/dev/null; }
+a=$(cat rss) && [ "$a" -lt $(((64 + 40) << 10)) ]
+say $? "join: four full pipes with --buffer 64Mi $a KiB"
 # vn-compare keeps numbers of every record, and nothing else: what it is said to need
 compared() { # suffix: KiB
     rm -f rss
