@@ -490,7 +490,9 @@ warn_short() {
         }' "$tmp/calls.tsv" >&2
 }
 
-# All results get their names, or none does: first comes all that can be seen to fail.
+# All results get their names, or none does: first comes all that can be seen to fail. The
+# table of calls says that what is beside it belongs to it: that of an earlier run goes before
+# anything else, this run's comes when all else is there, on the disk too.
 finish() {
     local f names=(prediction_results.txt prediction_results_highestscore.csv
         provenance.jsonl frames.tsv calls.tsv)
@@ -502,7 +504,10 @@ finish() {
     for f in "${names[@]}"; do
         [ ! -d "$dir/$f" ] || die 74 "cannot replace '$dir/$f': it is a directory"
     done
+    try sync -- "$tmp/files"/*
+    try rm -f -- "$dir/calls.tsv"
     for f in "${names[@]}"; do # what an earlier run left and this one has not, goes
+        sync -- "$dir" 2>/dev/null # each step before the next, where the file system can
         if [ -e "$tmp/files/$f" ]; then
             try mv -fT -- "$tmp/files/$f" "$dir/$f"
         else

@@ -260,6 +260,36 @@ exec 4>&-
 wait $pid && [ "$(wc -l <run/out/calls.tsv)" = 9301 ]
 say $? "left alone, the same run is complete"
 
+# Killed between the moves that give the results their names, after the first, the second ...
+others moves
+instead moves/mv <<'END'
+#!/bin/sh
+"/bin/${0##*/}" "$@" || exit
+case $* in
+*run/out/.vn-predict.*run/out/.vn-predict.*) ;;
+*) n=$(($(cat moved) + 1)) && echo $n >moved && [ $n != "$(cat fatal)" ] || kill -KILL "$(cat pid)" ;;
+esac
+END
+ln moves/mv moves/rm
+moved() { # reads, fatal move: a run that replaces what is in run/out
+    echo 0 >moved && echo "$2" >fatal
+    moves/$predict -m both --format virnucpro --chunk 500 -o run/out "$1" >said 2>err &
+    echo $! >pid
+    wait $!
+}
+results() { (cd "$1" && cat calls.tsv frames.tsv provenance.jsonl prediction_results*); }
+awk '/^>/ && ++n > 50 { exit } { print }' reads.fa >fewer.fa
+for f in fewer reads; do
+    rm -rf run && mkdir run && moved $f.fa 0 && mv run/out of_$f
+done
+bad=0 fresh=0 n=0
+while rm -rf run && mkdir run && cp -r of_fewer run/out && n=$((n + 1)) && ! moved reads.fa $n; do
+    [ -e run/out/calls.tsv ] || continue
+    results run/out | cmp -s - <(results of_reads) && fresh=$((fresh + 1)) || bad=1
+done 2>/dev/null
+[ $bad = 0 ] && [ $n -gt 6 ] && [ $fresh -gt 0 ] && [ -z "$(ls -d run/out/.v* 2>/dev/null)" ]
+say $? "kill -9 between the moves: no calls.tsv beside files of another run ($n, $fresh)"
+
 # ---- no deadlock ------------------------------------------------------------------------
 
 # One of the embedders gets its input slowly, while vn-join may keep next to nothing.
