@@ -321,7 +321,8 @@ static int make_room(const struct vn_engine *e, struct slot *s, struct vn_error 
 
 /* Says what the copies of a job come to; each piece begins at a multiple of VN_ALIGN, and a
  * slice has two in and two out. */
-static int expect_copies(const struct vn_engine *e, const struct slot *s, struct vn_error *err) {
+static int expect_copies(const struct vn_engine *e, const struct slot *s,
+                         struct vn_error *err) {
     const struct vn_job *job = s->job;
     const size_t n = (size_t)job->n_seq, pieces = 2 * n * VN_ALIGN;
     const size_t tokens = (size_t)(job->cu_seqlens[n] - job->cu_seqlens[0]);

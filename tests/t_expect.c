@@ -45,7 +45,8 @@ static int mark(struct vn_backend *b, int slot, struct vn_error *err) {
     return inner.mark(b, slot, err);
 }
 
-static struct vn_engine *counted(const struct vn_model *m, const struct vn_engine_options *opts) {
+static struct vn_engine *counted(const struct vn_model *m,
+                                 const struct vn_engine_options *opts) {
     struct vn_backend_options bo = {.device = "cpu", .act = VN_F32, .threads = 1};
     struct vn_error err = {0};
     struct vn_backend *b;
