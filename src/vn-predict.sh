@@ -200,7 +200,9 @@ name_models() {
     done
 }
 
-# Each model gets of the threads what its work is of all, which is as its width squared.
+# Each model gets of the threads what its work is of all, which is as its width squared. The
+# other programs get all of them: they work for a model that is faster than they are, and wait
+# for any other.
 share_threads() {
     local k all=0 left=$((threads - ${#model[@]}))
     for k in "${!width[@]}"; do all=$((all + width[k] * width[k])); done
@@ -411,23 +413,24 @@ split() { # n
 }
 
 start_all() {
-    local k in n=${#model[@]} flags=() paths=() vectors=()
-    [ $verbose = 0 ] || flags=(-v)
-    [ $quiet = 0 ] || flags=(-q)
+    local k in n=${#model[@]} say=() flags=() paths=() vectors=()
+    [ $verbose = 0 ] || say=(-v)
+    [ $quiet = 0 ] || say=(-q)
+    flags=("${say[@]}" -t "$threads")
     { exec {in}<&0; } 2>/dev/null || exec {in}</dev/null
     fds[$in]=1
     pipe
-    stage vn-orf "$in" "$w" "" vn-orf "${flags[@]}" -t 1 --chunk "$chunk" -- "${files[@]}"
+    stage vn-orf "$in" "$w" "" vn-orf "${flags[@]}" --chunk "$chunk" -- "${files[@]}"
     copies=("$r")
     [ "$n" = 1 ] || split "$n"
     for ((k = 0; k < n; k++)); do
         pipe
-        stage "vn-pack -m ${model[k]}" "${copies[k]}" "$w" "" vn-pack "${flags[@]}" -t 1 \
+        stage "vn-pack -m ${model[k]}" "${copies[k]}" "$w" "" vn-pack "${flags[@]}" \
             --column "${column[k]}" -m "${model[k]}"
         in=$r
         pipe
         # shellcheck disable=SC2086
-        stage "vn-embed -m ${model[k]}" "$in" "$w" "" vn-embed "${flags[@]}" -m "${model[k]}" \
+        stage "vn-embed -m ${model[k]}" "$in" "$w" "" vn-embed "${say[@]}" -m "${model[k]}" \
             --device "$device" --precision "$precision" ${make[k]} -t "${share[k]}"
         vectors[k]=$r
     done
@@ -444,20 +447,20 @@ start_classifiers() {
     local in=$r calls frames made_by files_of
     pipe
     stage "vn-classify -m $head" "$in" "$w" "" \
-        vn-classify "${flags[@]}" -t 1 -m "$head" "${judge[@]}" --format stream
+        vn-classify "${flags[@]}" -m "$head" "${judge[@]}" --format stream
     if [ "$format" = virnucpro ]; then split 4; else split 3; fi
     exec {calls}>"$tmp/calls.tsv" {frames}>"$tmp/frames.tsv" {made_by}>"$tmp/header" || exit 74
     fds[$calls]=1 fds[$frames]=1 fds[$made_by]=1
     stage 'vn-classify --by source' "${copies[0]}" "$calls" "" \
-        vn-classify "${flags[@]}" -t 1 "${judge[@]}" --by source
+        vn-classify "${flags[@]}" "${judge[@]}" --by source
     stage 'vn-classify --by frame' "${copies[1]}" "$frames" "" \
-        vn-classify "${flags[@]}" -t 1 "${judge[@]}"
+        vn-classify "${flags[@]}" "${judge[@]}"
     stage 'vn-view --header' "${copies[2]}" "$made_by" "" \
         bash -c 'vn-view --header && exec cat >/dev/null'
     [ "$format" = tsv ] && return
     exec {files_of}>/dev/null
     stage 'vn-classify --format virnucpro' "${copies[3]}" "$files_of" "" \
-        vn-classify "${flags[@]}" -t 1 --format virnucpro -o "$tmp/files"
+        vn-classify "${flags[@]}" --format virnucpro -o "$tmp/files"
 }
 
 start_watcher() {
