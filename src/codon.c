@@ -35,10 +35,10 @@ static const char *const tables[VN_LAST_CODE + 1] = {
 
 const uint8_t vn_letter[256] = {
     [0 ... 'A' - 1] = 4,   ['A'] = 2, ['B'] = 4,         ['C'] = 1,
-    ['D' ... 'F'] = 4,     ['G'] = 3, ['H' ... 'S'] = 4, ['T'] = 0,
-    ['U' ... 'a' - 1] = 4, ['a'] = 2, ['b'] = 4,         ['c'] = 1,
-    ['d' ... 'f'] = 4,     ['g'] = 3, ['h' ... 's'] = 4, ['t'] = 0,
-    ['u' ... 255] = 4};
+    ['D' ... 'F'] = 4,     ['G'] = 3, ['H' ... 'S'] = 4, ['T' ... 'U'] = 0,
+    ['V' ... 'a' - 1] = 4, ['a'] = 2, ['b'] = 4,         ['c'] = 1,
+    ['d' ... 'f'] = 4,     ['g'] = 3, ['h' ... 's'] = 4, ['t' ... 'u'] = 0,
+    ['v' ... 255] = 4};
 
 bool vn_codons_known(int code) {
     return code >= 0 && code <= VN_LAST_CODE && tables[code];

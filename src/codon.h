@@ -1,8 +1,8 @@
 /* codon.h - the genetic codes, as tables for translation on both strands at once.
  *
  * Codes go by NCBI's numbers (gc.prt, "The Genetic Codes"): 1-6, 9-16, 21-33; what is missing
- * was never given or has been withdrawn. Letters are upper or lower case; only A C G T
- * are letters of codons, so that U and the letters of several bases make none. */
+ * was never given or has been withdrawn. Letters are upper or lower case; only A C G T, and
+ * U, which is T, are letters of codons, so that those of several bases make none. */
 #ifndef VN_CODON_H
 #define VN_CODON_H
 
@@ -13,7 +13,8 @@
 #define VN_STANDARD_CODE 1
 #define VN_LAST_CODE 33
 
-/* Number of a letter: T 0, C 1, A 2, G 3, any other 4. The complement of x < 4 is x ^ 2. */
+/* Number of a letter: T and U 0, C 1, A 2, G 3, any other 4. The complement of x < 4 is
+ * x ^ 2. */
 extern const uint8_t vn_letter[256];
 
 /* Place of the codon of three such numbers, in the tables. */

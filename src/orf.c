@@ -1,6 +1,7 @@
 #include "orf.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define STRIPE 96 /* letters between two looks at what is still open: a multiple of 3 */
 
@@ -10,7 +11,8 @@ const char *const vn_orf_status_text[VN_ORF_N_STATUS] = {
     [VN_ORF_NO_CODON] = "no codon",
     [VN_ORF_TOO_SHORT] = "too short",
     [VN_ORF_CLOSED] = "no open frame",
-    [VN_ORF_TOO_LONG] = "too long"};
+    [VN_ORF_TOO_LONG] = "too long",
+    [VN_ORF_FOREIGN] = "not nucleotides"};
 
 /* ---- chunks ---------------------------------------------------------------------- */
 
@@ -35,7 +37,7 @@ void vn_chunks_at(const struct vn_chunks *c, int64_t k, int64_t *start, int64_t 
 
 struct vn_orf {
     struct vn_codons codons;
-    char upper[256], complement[256]; /* of a letter: in upper case; and that one's */
+    char upper[256], complement[256]; /* of a letter: in upper case, T for U; and that one's */
     size_t min_aa;
     const char *seq;
     size_t n;
@@ -51,9 +53,33 @@ struct vn_orf {
 /* A C G T have a complement, every other letter stays as it is. */
 static void make_letters(struct vn_orf *o) {
     for (int c = 0; c < 256; c++) {
-        o->upper[c] = (char)(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
-        o->complement[c] = vn_letter[c] < 4 ? "TCAG"[vn_letter[c] ^ 2] : o->upper[c];
+        const char upper = (char)(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+        o->upper[c] = vn_letter[c] < 4 ? "TCAG"[vn_letter[c]] : upper;
+        o->complement[c] = vn_letter[c] < 4 ? "TCAG"[vn_letter[c] ^ 2] : upper;
     }
+}
+
+typedef uint8_t letters16 __attribute__((vector_size(16)));
+
+/* 0xff for those that are foreign. In vectors, as this looks at every letter that there is. */
+static inline letters16 foreign(letters16 c) {
+    c |= 32; /* lower case */
+    return (letters16)((c == 'e') | (c == 'f') | (c == 'i') | (c == 'j') | (c == 'l') |
+                     (c == 'o') | (c == 'p') | (c == 'q') | (c == 'z'));
+}
+
+bool vn_orf_foreign(const char *seq, size_t n) {
+    letters16 found = {0}, some;
+    for (; n >= sizeof some; seq += sizeof some, n -= sizeof some) {
+        memcpy(&some, seq, sizeof some);
+        found |= foreign(some);
+    }
+    some = (letters16){0};
+    memcpy(&some, seq, n);
+    found |= foreign(some);
+    uint64_t halves[2];
+    memcpy(halves, &found, sizeof halves);
+    return halves[0] || halves[1];
 }
 
 int vn_orf_new(int code, int64_t min_aa, struct vn_orf **out, struct vn_error *err) {

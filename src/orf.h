@@ -3,7 +3,8 @@
  * The rules are VirNucPro's. Chunks: as few as cover the sequence, of one size, their overlap
  * spread over them. Frames: all six; one is open when its whole translation has no stop,
  * whatever it begins with. A codon with any letter but A C G T translates to nothing, so
- * that the protein closes up over it. */
+ * that the protein closes up over it. Not VirNucPro's: U is T, as samtools and minimap2 read
+ * it, and a sequence with a letter that no nucleotide has is none. */
 #ifndef VN_ORF_H
 #define VN_ORF_H
 
@@ -39,16 +40,22 @@ enum vn_orf_status {
     VN_ORF_TOO_SHORT, /* there are open frames, all with fewer residues than asked for */
     VN_ORF_CLOSED,    /* every frame with codons has a stop */
     VN_ORF_TOO_LONG,  /* more than VN_MAX_CHUNK letters: was not translated */
+    VN_ORF_FOREIGN,   /* the sequence is none of nucleotides: so is a caller's verdict */
     VN_ORF_N_STATUS
 };
 extern const char *const vn_orf_status_text[VN_ORF_N_STATUS];
+
+/* Has a sequence one of the letters E F I J L O P Q Z, upper or lower case? IUPAC has no
+ * nucleotide for them, and of a protein they are two letters of five. X is neither: some
+ * programs mask with it. */
+bool vn_orf_foreign(const char *seq, size_t n);
 
 /* An open frame. Pointers are the finder's, valid until its next call; not terminated. */
 struct vn_orf_frame {
     int frame;              /* 1 2 3 forward, -1 -2 -3 on the reverse complement */
     const char *protein;    /* upper case */
     size_t protein_len;     /* at least 1 */
-    const char *nucleotide; /* upper case, in the direction of reading */
+    const char *nucleotide; /* upper case, T for U, in the direction of reading */
     size_t nucleotide_len;  /* 3 protein_len + 1, or less by 1 at the end of the strand */
     size_t start, end;      /* these letters in the chunk, on the forward strand */
 };

@@ -12,20 +12,19 @@
 #define BATCH_ROWS 8192
 #define BATCH_BYTES ((int64_t)4 << 20) /* of text; a single row may have more */
 #define CHUNK_LINE 60                  /* letters on a line of a chunk */
-#define LOOK 64                        /* letters of a record: a protein's, or RNA's? */
 #define SUFFIX 40                      /* bytes that hold "_chunk_9223372036854775807F1" */
 
 static const char notes[] =
     "Input: FASTA or FASTQ of nucleotides, plain, gzip, bgzf or zstd; SAM, BAM or CRAM if\n"
     "built with htslib; told apart by their first bytes. Several files are read in order as\n"
-    "one. Either case. A codon with any letter but A C G T translates to nothing. Damaged\n"
-    "input is an error (65).\n"
+    "one. Either case; U is T. A codon with any letter but A C G T translates to nothing.\n"
+    "Damaged input is an error (65).\n"
     "\n"
     "Output: a stream with the columns id, record, protein, nucleotide, source, chunk,\n"
     "frame, start, end and status: a row for each frame of a chunk that has no stop codon.\n"
     "A chunk without such a frame is a row without protein, its frame 0 and its status no\n"
-    "open frame, empty, no codon, too short (--min-aa) or too long. FASTA has the open\n"
-    "frames only.";
+    "open frame, empty, no codon, too short (--min-aa) or too long; of a protein it is not\n"
+    "nucleotides. FASTA has the open frames only.";
 
 enum target { STREAM, PROTEIN, NUCLEOTIDE, CHUNK };
 static const char *const targets[] = {"stream", "protein", "nucleotide", "chunk", NULL};
@@ -60,10 +59,8 @@ struct orf {
     struct vn_sink *sink;     /* to FASTA */
     struct vn_buf id;
     /* what was seen */
-    uint64_t records, rows, frames;
+    uint64_t records, rows, frames, foreign;
     int64_t letters, text_bytes;
-    int64_t looked_at, foreign; /* the first letters of the records; those of no base */
-    int64_t uracil, thymine;    /* of them */
     int64_t n_chunks[VN_ORF_N_STATUS];
 };
 
@@ -211,11 +208,11 @@ static int make_id(struct orf *o, const struct vn_record *r, int64_t chunk, int 
     return rc == VN_OK ? vn_buf_append(&o->id, text + at, sizeof text - at, err) : rc;
 }
 
-static int add_chunk(struct orf *o, const struct vn_record *r, int64_t number,
-                     int64_t from, int64_t to, struct vn_error *err) {
-    const char *seq = r->seq + from;
+/* The open frames of a chunk; its status. */
+static int add_frames(struct orf *o, const struct vn_record *r, int64_t number, int64_t from,
+                      int64_t to, enum vn_orf_status *status, struct vn_error *err) {
     struct vn_orf_frame f;
-    int rc = vn_orf_scan(o->finder, seq, (size_t)(to - from), err);
+    int rc = vn_orf_scan(o->finder, r->seq + from, (size_t)(to - from), err);
     while (rc == VN_OK && vn_orf_next(o->finder, &f)) {
         o->frames++;
         if (o->to == CHUNK)
@@ -227,9 +224,18 @@ static int add_chunk(struct orf *o, const struct vn_record *r, int64_t number,
         else if (rc == VN_OK)
             rc = put_frame(o, &f, err);
     }
+    if (rc == VN_OK)
+        *status = vn_orf_status(o->finder);
+    return rc;
+}
+
+static int add_chunk(struct orf *o, const struct vn_record *r, int64_t number,
+                     int64_t from, int64_t to, bool foreign, struct vn_error *err) {
+    const char *seq = r->seq + from;
+    enum vn_orf_status status = VN_ORF_FOREIGN;
+    int rc = foreign ? VN_OK : add_frames(o, r, number, from, to, &status, err);
     if (rc != VN_OK)
         return rc;
-    enum vn_orf_status status = vn_orf_status(o->finder);
     o->n_chunks[status]++;
     if (o->to == CHUNK || (o->to == STREAM && status != VN_ORF_OK))
         rc = make_id(o, r, number, 0, err);
@@ -238,31 +244,6 @@ static int add_chunk(struct orf *o, const struct vn_record *r, int64_t number,
     else if (rc == VN_OK && o->to == STREAM && status != VN_ORF_OK)
         rc = add_row(o, (int32_t)number, NULL, from, to, status, err);
     return rc;
-}
-
-/* What a letter adds to the counts of a record, 8 bits each, which hold LOOK: U, T, and those
- * that are none of A C G T U N. Of these a protein has about three of four letters, and
- * nucleotides hardly any; the IUPAC codes for several bases are among them, since 14 of the
- * 20 amino acids have the letter of one. '*', '-' and '.' are no letters. One pass: three of
- * them took a tenth of the time that short reads take. */
-_Static_assert(LOOK < 1 << 8, "a count has 8 bits");
-enum { URACIL = 1, THYMINE = 1 << 8, FOREIGN = 1 << 16 };
-static const uint32_t count_as[256] = {
-    ['B'] = FOREIGN,         ['D' ... 'F'] = FOREIGN, ['H' ... 'M'] = FOREIGN,
-    ['O' ... 'S'] = FOREIGN, ['T'] = THYMINE,         ['U'] = URACIL,
-    ['V' ... 'Z'] = FOREIGN, ['b'] = FOREIGN,         ['d' ... 'f'] = FOREIGN,
-    ['h' ... 'm'] = FOREIGN, ['o' ... 's'] = FOREIGN, ['t'] = THYMINE,
-    ['u'] = URACIL,          ['v' ... 'z'] = FOREIGN};
-
-static void look_at(struct orf *o, const struct vn_record *r) {
-    const size_t n = r->seq_len < LOOK ? r->seq_len : LOOK;
-    uint32_t counts = 0;
-    for (size_t i = 0; i < n; i++)
-        counts += count_as[(uint8_t)r->seq[i]];
-    o->looked_at += (int64_t)n;
-    o->uracil += counts & 0xff;
-    o->thymine += counts >> 8 & 0xff;
-    o->foreign += counts >> 16;
 }
 
 static int add_record(struct orf *o, const struct vn_record *r, const char *file,
@@ -275,14 +256,15 @@ static int add_record(struct orf *o, const struct vn_record *r, const char *file
                        "bad sequence file '%s': expected nucleotides, found '<mask>' "
                        "(record %" PRIu64 ", byte %" PRId64 ")",
                        file, r->number + 1, r->byte);
+    const bool foreign = vn_orf_foreign(r->seq, r->seq_len);
     vn_chunks_init(&chunks, (int64_t)r->seq_len, o->chunk);
     for (int64_t k = 0; rc == VN_OK && k < chunks.count; k++) {
         vn_chunks_at(&chunks, k, &from, &to);
-        rc = add_chunk(o, r, k + 1, from, to, err);
+        rc = add_chunk(o, r, k + 1, from, to, foreign, err);
     }
     o->records++;
+    o->foreign += foreign;
     o->letters += (int64_t)r->seq_len;
-    look_at(o, r);
     return rc;
 }
 
@@ -360,23 +342,19 @@ static void summarize(const struct orf *o) {
     if (n[VN_ORF_TOO_LONG])
         vn_tool_warn(t, "sequences too long to be one chunk, without frames: %" PRId64,
                      n[VN_ORF_TOO_LONG]);
-    if (o->foreign > o->looked_at / 2)
+    if (o->foreign)
         vn_tool_warn(t,
-                     "of %" PRId64 " letters looked at %" PRId64 " are none of A C G T U N: "
-                     "nucleotide sequences are expected, not proteins",
-                     o->looked_at, o->foreign);
-    else if (o->uracil > o->thymine)
-        vn_tool_warn(t,
-                     "of %" PRId64 " letters looked at %" PRId64 " are U and %" PRId64
-                     " are T: codons with U translate to nothing, write RNA with T",
-                     o->looked_at, o->uracil, o->thymine);
+                     "of %" PRIu64 " records %" PRIu64 " are not nucleotides, as they have "
+                     "letters of proteins: E F I J L O P Q Z; vn-pack takes those",
+                     o->records, o->foreign);
     vn_tool_note(t,
                  "%" PRIu64 " records, %" PRId64 " letters, %" PRId64 " chunks, %" PRIu64
                  " open frames; chunks with no open frame: %" PRId64 ", no codon: %" PRId64
-                 ", empty: %" PRId64 ", too short: %" PRId64 "; %.2f s, %.0f MB/s, "
-                 "peak %.0f MiB",
+                 ", empty: %" PRId64 ", too short: %" PRId64 ", not nucleotides: %" PRId64
+                 "; %.2f s, %.0f MB/s, peak %.0f MiB",
                  o->records, o->letters, all, o->frames, n[VN_ORF_CLOSED],
-                 n[VN_ORF_NO_CODON], n[VN_ORF_EMPTY], n[VN_ORF_TOO_SHORT], seconds,
+                 n[VN_ORF_NO_CODON], n[VN_ORF_EMPTY], n[VN_ORF_TOO_SHORT],
+                 n[VN_ORF_FOREIGN], seconds,
                  (double)o->text_bytes / 1e6 / seconds, vn_tool_peak_mib());
 }
 

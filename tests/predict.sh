@@ -79,6 +79,16 @@ say $? "no reads: tables without rows"
 printf '>x\nNNN\n>y\n\n' >odd.fa
 $predict -m both -o odd odd.fa 2>err && [ "$(cut -f 1,3,6 odd/calls.tsv | tail -n +2 | xargs)" = "x . no codon y . empty" ]
 say $? "reads without anything: rows all the same"
+{
+    printf '>p\nMKTAYIAKQRACGACGACGTAGCATTTGCA\n'
+    awk '/^>/ && ++n > 10 { exit } { print }' reads.fa
+    printf '>q\nLACGACG\n'
+} >mixed.fa
+$predict -m both --chunk 120 -o mixed mixed.fa 2>err
+[ $? = 0 ] && grep -q 'records 2 are not nucleotides' err &&
+    [ "$(awk -F '\t' '$6 == "not nucleotides" { print $1, $3, $5 }' mixed/calls.tsv | xargs)" = "p . . q . ." ] &&
+    cmp <(cut -f 1,3- mixed/calls.tsv | grep -v '^[pq]	') <(head -n 11 want.calls | cut -f 1,3-)
+say $? "proteins among the reads have a status, and change nothing of the others"
 
 # --attention is for ESM-2 alone; DNABERT-S has no other
 vn-pack -m esm <(vn-orf --chunk 120 reads.fa) 2>err |

@@ -90,7 +90,7 @@ static void other_letters_make_no_codon(void) {
 static void letters(void) {
     static const char order[] = "TtCcAaGg";
     for (int c = 0; c < 256; c++) {
-        const char *at = c ? strchr(order, c) : NULL;
+        const char *at = c ? strchr(order, c == 'U' || c == 'u' ? 't' : c) : NULL;
         CHECK_INT(vn_letter[c], at ? (at - order) / 2 : 4);
     }
     CHECK_INT(vn_letter['A'], vn_letter['T'] ^ 2);

@@ -131,6 +131,7 @@ static void spell_out(const char *seq, size_t n, int sign, size_t from, struct e
         static const char pairs[] = "ATTACGGC";
         char c = sign > 0 ? seq[i] : seq[n - 1 - i];
         c = c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+        c = c == 'U' ? 'T' : c;
         for (int k = 0; sign < 0 && k < 8; k += 2)
             if (pairs[k] == c) {
                 c = pairs[k + 1];
@@ -186,7 +187,7 @@ static void check_frames(struct vn_orf *o, const char *seq, size_t n, size_t min
 
 static void random_frames(void) {
     static const char *const alphabets[] = {"ACGT", "acgT", "ACGTACGTACGTACGN", "CCGC",
-                                            "AGCC", "NNNACGTN", "TTAATTAC", "ACGU.-*n"};
+                                            "AGCC", "NNNACGTN", "TTAATTAC", "ACGUu.-*n"};
     static char seq[2400];
     for (size_t min_aa = 1; min_aa <= 40; min_aa += 13) {
         struct vn_orf *o;
@@ -247,6 +248,22 @@ static void too_long(void) {
     vn_orf_free(o);
 }
 
+static void foreign_letters(void) { /* at every place, and no others */
+    static char seq[200];
+    for (int c = 0; c < 256; c++) {
+        const bool want = c && strchr("EFIJLOPQZefijlopqz", c);
+        for (size_t n = 1; n < sizeof seq; n += c % 2 ? 1 : 7)
+            for (size_t at = n % 5; at < n; at += 5) {
+                memset(seq, "ACGTUNRYSWKMBDHVX-.*acgtunryswkmbdhvx"[n % 37], sizeof seq);
+                CHECK(!vn_orf_foreign(seq, n));
+                seq[at] = (char)c;
+                CHECK(vn_orf_foreign(seq, n) == want);
+                CHECK(!vn_orf_foreign(seq, at));
+            }
+    }
+    CHECK(!vn_orf_foreign("", 0));
+}
+
 static void refuses_an_unknown_code(void) {
     struct vn_orf *o = (struct vn_orf *)&state;
     struct vn_error err;
@@ -263,6 +280,7 @@ int main(void) {
     TEST(every_place_of_a_stop);
     TEST(warm_allocates_nothing);
     TEST(too_long);
+    TEST(foreign_letters);
     TEST(refuses_an_unknown_code);
     return check_done();
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What VirNucPro makes of a FASTA file before its models see it, re-stated from the formulas.
+"""What VirNucPro makes of a FASTA file before its models see it, re-stated from the formulas; but
+U is T, and proteins are refused.
 
     sixframes.py chunk|protein|nucleotide|rows C [MIN_AA] < FASTA
 
@@ -53,7 +54,7 @@ def chunks(length, size):
 
 def frames(chunk):
     """(frame, protein or None if it has a stop, nucleotides, places) of all six."""
-    forward = list(enumerate(chunk.upper()))
+    forward = list(enumerate(chunk.upper().replace("U", "T")))
     reverse = [(i, COMPLEMENT.get(c, c)) for i, c in reversed(forward)]
     for sign, strand in (1, forward), (-1, reverse):
         letters = "".join(c for _, c in strand)
@@ -66,9 +67,10 @@ def frames(chunk):
 
 
 def rows(source, name, seq, size, min_aa):
+    foreign = set(seq.upper()) & set("EFIJLOPQZ")
     for k, (start, end) in enumerate(chunks(len(seq), size), 1):
         part, found, short, closed = seq[start:end], False, False, False
-        for frame, protein, dna, places in frames(part):
+        for frame, protein, dna, places in [] if foreign else frames(part):
             closed |= protein is None
             if not protein or len(protein) < min_aa:
                 short |= bool(protein)
@@ -77,7 +79,8 @@ def rows(source, name, seq, size, min_aa):
             yield (f"{name}_chunk_{k}{'F' if frame > 0 else 'R'}{abs(frame)}", protein, dna,
                    source, k, frame, start + places[0], start + places[-1] + 1, "ok")
         if not found:
-            why = ("empty" if not part else "too short" if short else
+            why = ("not nucleotides" if foreign else "empty" if not part else
+                   "too short" if short else
                    "no open frame" if closed else "no codon")
             yield f"{name}_chunk_{k}", "", "", source, k, 0, start, end, why
 
