@@ -56,9 +56,10 @@ def quality(results):
 
 def against(results):
     return rows(["bp", "viral reads against", "AUROC, left out", "as others",
-                 "of these without a frame", "of viral reads"],
-                [[n, name, a["missing"], a["as others"], r["without a frame"][name],
-                  r["without a frame"]["virus"]]
+                 "AUPR, left out", "as others", "of these without a frame", "of viral reads"],
+                [[n, name, *(a[how][what] for what in ("auroc", "aupr")
+                             for how in ("missing", "as others")),
+                  r["without a frame"][name], r["without a frame"]["virus"]]
                  for n, r in results.items() for name, a in r["against"].items()])
 
 
@@ -124,6 +125,8 @@ score of a read is the highest over its open frames. Bacteria and archaea are on
 records' names do not tell them apart.
 
 {quality(results)}
+Against one class the AUPR is as if half of the reads were viral:
+
 {against(results)}
 ![ROC](roc.png)
 

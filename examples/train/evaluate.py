@@ -64,16 +64,22 @@ def by_programs(options, fasta):
     return np.array([float(r[virus]) if r[virus] != "." else np.nan for r in rows]), spent
 
 
-def measures(truth, klass, score):
-    """Of one length; what has no score is left out once, and once below all others."""
+def areas(truth, score, share=None):
+    """What has no score is left out once, and once below all others."""
     have = np.isfinite(score)
     low = np.where(have, score, -1.0)
-    out = {"reads": len(score), "viral": int(truth.sum()), "without a frame": {}, "missing": {
-        "auroc": metrics.auroc(truth[have], score[have]),
-        "aupr": metrics.average_precision(truth[have], score[have])},
-        "as others": {"auroc": metrics.auroc(truth, low),
-                      "aupr": metrics.average_precision(truth, low)},
-        "ece": metrics.ece(truth[have], score[have]), "against": {}}
+    return {name: {"auroc": metrics.auroc(t, s),
+                   "aupr": metrics.average_precision(t, s, share)}
+            for name, t, s in (("missing", truth[have], score[have]),
+                               ("as others", truth, low))}
+
+
+def measures(truth, klass, score):
+    """Of one length. Against one class, the AUPR is as if half of the reads were viral, so
+    that it is comparable between classes of which there are more and fewer reads."""
+    have = np.isfinite(score)
+    out = {"reads": len(score), "viral": int(truth.sum()), "without a frame": {},
+           **areas(truth, score), "ece": metrics.ece(truth[have], score[have]), "against": {}}
     for k, name in enumerate(CLASSES):
         mine = klass == k
         if not mine.any():
@@ -81,9 +87,7 @@ def measures(truth, klass, score):
         out["without a frame"][name] = float((~have[mine]).mean())
         if name != "virus":
             pair = mine | truth
-            out["against"][name] = {
-                "missing": metrics.auroc(truth[pair & have], score[pair & have]),
-                "as others": metrics.auroc(truth[pair], low[pair])}
+            out["against"][name] = areas(truth[pair], score[pair], 0.5)
     return out
 
 

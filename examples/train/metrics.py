@@ -22,11 +22,15 @@ def curve(truth, score):
             np.cumsum(hit)[last] / max(1, hit.sum()), score[last])
 
 
-def average_precision(truth, score):
+def average_precision(truth, score, share=None):
+    """With a share: as if so much of everything were true, whatever the counts are."""
     truth = np.asarray(truth, bool)
+    if not truth.any() or truth.all():
+        return float("nan")
+    share = truth.mean() if share is None else share
     false, true, _ = curve(truth, score)
-    true_n, false_n = true * truth.sum(), false * (~truth).sum()
-    precision = true_n / np.maximum(1, true_n + false_n)
+    called = true * share + false * (1 - share)
+    precision = np.divide(true * share, called, out=np.zeros_like(called), where=called > 0)
     return float((np.diff(true, prepend=0) * precision).sum())
 
 

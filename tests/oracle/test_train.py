@@ -140,6 +140,11 @@ def test_metrics():
     truth, score = r.random(300) < 0.4, np.round(r.random(300), 1)
     pairs = [(a > b) + 0.5 * (a == b) for a in score[truth] for b in score[~truth]]
     assert metrics.auroc(truth, score) == pytest.approx(np.mean(pairs), abs=1e-12)
+    # a share of truth is what so many copies of the rest make
+    share = truth.sum() / (truth.sum() + 7 * (~truth).sum())
+    many = np.concatenate([truth] + 6 * [truth[~truth]])
+    assert metrics.average_precision(truth, score, share) == pytest.approx(
+        metrics.average_precision(many, np.concatenate([score] + 6 * [score[~truth]])), abs=1e-12)
     false, true, _ = metrics.curve(truth, score)
     area = np.trapezoid(np.append(0, true), np.append(0, false))
     assert area == pytest.approx(np.mean(pairs), abs=1e-12)
