@@ -101,7 +101,7 @@ static int chunks_ready(struct chunks *s, size_t bytes, struct vn_error *err) {
     if (!bytes || (s->first && (s->first->used || s->first->cap >= bytes)))
         return VN_OK;
     chunks_release(s);
-    return chunk_new(s, (bytes + VN_COPY_GRAIN - 1) / VN_COPY_GRAIN * VN_COPY_GRAIN, err);
+    return chunk_new(s, bytes + bytes / VN_COPY_SPARE, err);
 }
 
 /* Takes everything back. What took several chunks gets one for all next time, so that

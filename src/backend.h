@@ -47,8 +47,7 @@ struct vn_matrix; /* a weight matrix and its bias, in the layout the device like
 
 #define VN_SLOTS 4      /* marks that may be outstanding */
 #define VN_STAMPS 32768 /* times that may be remembered */
-/* room for copies is a multiple: jobs differ a little */
-#define VN_COPY_GRAIN ((size_t)4 << 20)
+#define VN_COPY_SPARE 8 /* an eighth more room than copies are expected to need: jobs differ */
 
 /* What happens to a matrix product before it is stored. */
 enum vn_epilogue {

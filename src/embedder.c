@@ -258,10 +258,14 @@ static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error
     if (e->window && (rc = find_sequences(e, b, err)) < 0)
         return rc;
     const int32_t *first, *offsets = sequences_of(e, b, &first);
+    const int64_t n = b->n_rows, all = output_bytes(e, offsets, first, 0, n);
+    const int64_t full = most - most / 10; /* on average: a record is in one part */
+    const int64_t enough = all > most ? all / ((all + full - 1) / full) + 1 : most;
     rc = 1;
-    for (int64_t from = 0, to, n = b->n_rows; from < n && rc > 0; from = to) {
-        to = from + 1;
-        while (to < n && output_bytes(e, offsets, first, from, to + 1) <= most)
+    for (int64_t from = 0, to; from < n && rc > 0; from = to) {
+        to = from + 1; /* parts of about the same size, rather than a small one at the end */
+        while (to < n && output_bytes(e, offsets, first, from, to) < enough &&
+               output_bytes(e, offsets, first, from, to + 1) <= most)
             to++;
         const int64_t begin = first ? first[from] : from, end = first ? first[to] : to;
         rc = vn_fleet_submit(e->fleet, c->level[1].values, offsets + begin, end - begin, b);

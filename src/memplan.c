@@ -64,7 +64,8 @@ int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_
         return vn_fail(err, VN_EFAIL, "cannot allocate %lld x %zu bytes", (long long)n,
                        per_token);
     const size_t job = (size_t)vn_memplan_job_bytes(pooled);
-    longest = vn_round_up(longest > job ? longest : job, VN_COPY_GRAIN) + VN_COPY_GRAIN;
+    longest = longest > job ? longest : job;
+    longest += longest / VN_COPY_SPARE;
     p->staging = p->product = 0;
     if (b->queues && b->attention == VN_ATTN_STANDARD)
         p->product = (size_t)n * (size_t)c->d_model * sizeof(uint16_t); /* < the scratch */
