@@ -201,7 +201,7 @@ EMU_CXX   = $(CXX_emu) -std=c++17 -g -pthread -D_GNU_SOURCE -Itests/emu -Isrc -M
 EMU_CU   := $(patsubst cuda/%.cu,$(EMU)/%.o,$(wildcard cuda/*.cu))
 EMU_HEAD := $(patsubst cuda/%,$(EMU)/cuda/%,$(filter-out %/ptx.cuh %/hopper.cuh,$(wildcard cuda/*.h cuda/*.cuh)))
 EMU_RUN  := $(patsubst tests/emu/%.cc,$(EMU)/run/%.o,$(filter-out %/cublasLt.cc,$(wildcard tests/emu/*.cc)))
-EMU_BIN  := $(EMU)/t_ops $(EMU)/t_attn $(EMU)/t_cuda $(EMU)/vn-embed
+EMU_BIN  := $(EMU)/t_ops $(EMU)/t_rows $(EMU)/t_attn $(EMU)/t_cuda $(EMU)/vn-embed
 EMU_LINK  = $(CXX_emu) $(filter-out -Wl$(comma)--as-needed,$(LDFLAGS)) -fsanitize=$(EMU_SAN) -rdynamic \
             -Wl,-rpath,'$$ORIGIN',--disable-new-dtags
 
@@ -228,7 +228,7 @@ $(EMU)/backend.o: src/backend.c $(B)/flags
 $(EMU)/libcublasLt.so.0: $(EMU)/run/cublasLt.o $(EMU)/run/product.o
 	$(call say,LD)
 	$(Q)$(CXX_emu) -shared $^ -o $@
-$(EMU)/t_ops $(EMU)/t_attn $(EMU)/t_cuda: $(EMU)/%: $(B)/tests/%.o
+$(EMU)/t_ops $(EMU)/t_rows $(EMU)/t_attn $(EMU)/t_cuda: $(EMU)/%: $(B)/tests/%.o
 $(EMU)/vn-embed: $(B)/vn-embed.o
 $(EMU_BIN): $(EMU_CU) $(EMU_RUN) $(EMU)/backend.o $(EMU)/libcublasLt.so.0 $(B)/libvn.a
 	$(call say,LD)

@@ -137,7 +137,7 @@ static const struct vn_backend_ops cuda_ops = {
     vn_cuda_stamp,   vn_cuda_between,
     vn_cuda_matrix_new, vn_cuda_matrix_free,
     vn_cuda_embed,   vn_cuda_norm,       vn_cuda_linear,
-    nullptr, /* rows: what is between them has no cache to stay in */
+    vn_cuda_rows,    vn_cuda_together,
     vn_cuda_attn,    vn_cuda_pool,       vn_cuda_finite,
     vn_cuda_convert, close_cuda,
 };

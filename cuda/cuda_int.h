@@ -119,6 +119,22 @@ void vn_hgemm_free(struct vn_hgemm *h);
 int vn_hgemm_run(struct vn_cuda *c, struct vn_hgemm *h, const void *x, void *y, int64_t rows,
                  struct vn_error *err);
 
+/* hgemm_norm.cu: a product that is added to the residual and the norm of that, in one, on
+ * Hopper. *out is NULL where there is none for this matrix. Weight and bias stay the caller's,
+ * and must stay; NULL is legal to free. a [rows, d] act type; norm->x is added to, norm->y
+ * may be a. */
+struct vn_hgemm_norm;
+int vn_hgemm_norm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *weight,
+                      const float *bias, struct vn_hgemm_norm **out, struct vn_error *err);
+void vn_hgemm_norm_free(struct vn_hgemm_norm *h);
+int vn_hgemm_norm_run(struct vn_cuda *c, struct vn_hgemm_norm *h, const void *a,
+                      const struct vn_norm_args *norm, struct vn_error *err);
+
+/* linear.cu: both in one, for a matrix that has a kernel for it. */
+bool vn_cuda_matrix_norm(const struct vn_matrix *m);
+int vn_cuda_linear_norm(struct vn_backend *b, const struct vn_linear_args *a,
+                        const struct vn_norm_args *norm, struct vn_error *err);
+
 /* lt.cu: begins to load cuBLASLt, which is large, beside whatever comes next. */
 int vn_lt_begin(struct vn_cuda *c, struct vn_error *err);
 
@@ -171,6 +187,9 @@ int vn_cuda_norm(struct vn_backend *b, const struct vn_norm_args *a,
                  struct vn_error *err);
 int vn_cuda_linear(struct vn_backend *b, const struct vn_linear_args *a,
                    struct vn_error *err);
+int vn_cuda_rows(struct vn_backend *b, const struct vn_row_stage *stages, int n,
+                 struct vn_error *err);
+int vn_cuda_together(struct vn_backend *b, const struct vn_row_stage *stages, int n);
 int vn_cuda_attn(struct vn_backend *b, const struct vn_seqs *s,
                  const struct vn_attn_args *a, struct vn_error *err);
 int vn_cuda_pool(struct vn_backend *b, const struct vn_seqs *s,

@@ -16,19 +16,14 @@
  * Where nothing stands for q, k, v, the product was measured in whole models, with an `any`
  * that stored by warpgroups: 3B as fast as cuBLASLt, 650M 5 %, DNABERT-S (768) 11 % faster;
  * DNABERT-S's up with GLU 18 %. Sums that are added to the residual are cuBLASLt's: ours
- * took 2 to 20 % longer. */
+ * took 2 to 20 % longer, but for those that a norm goes with (hgemm_norm.cu). */
 #include <stdlib.h>
-#include <string.h>
 
 #include "cuda_int.h"
 #include "hgemm_kept.cuh"
+#include "maps.h"
 
 #define MIN_STEPS 4 /* of BK: the ring's length, see produce in hgemm.cuh */
-
-typedef CUresult (*encode_fn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
-                              const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
-                              const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
-                              CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
 
 typedef void (*kernel_fn)(CUtensorMap, CUtensorMap, CUtensorMap, hgemm_args);
 
@@ -44,7 +39,7 @@ struct instance {
 
 struct vn_hgemm {
     struct instance k;
-    encode_fn encode;
+    vn_encode_fn encode;
     enum vn_dtype act;
     int n, in, clusters; /* that fit the device at once */
     const float *bias;
@@ -129,25 +124,6 @@ size_t vn_hgemm_bias_bytes(int64_t n_out) {
 
 /* ---- descriptions of matrices ---------------------------------------------------- */
 
-static CUtensorMapDataType type_of(enum vn_dtype t) {
-    return t == VN_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-}
-
-/* A row-major matrix [rows, columns] that is copied in boxes of box_rows x box_columns,
- * swizzled over the whole row of a box. */
-static CUresult describe(const struct vn_hgemm *h, CUtensorMap *map, const void *at,
-                         int64_t rows, int64_t columns, int box_rows, int box_columns) {
-    const cuuint64_t dims[2] = {(cuuint64_t)columns, (cuuint64_t)rows};
-    const cuuint64_t strides[1] = {(cuuint64_t)columns * 2};
-    const cuuint32_t box[2] = {(cuuint32_t)box_columns, (cuuint32_t)box_rows};
-    const cuuint32_t ones[2] = {1, 1};
-    return h->encode(map, type_of(h->act), 2, (void *)at, dims, strides, box, ones,
-                     CU_TENSOR_MAP_INTERLEAVE_NONE,
-                     box_columns == 64 ? CU_TENSOR_MAP_SWIZZLE_128B
-                                       : CU_TENSOR_MAP_SWIZZLE_64B,
-                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-}
-
 /* The weights of a gated product, gates [n / 2, in] before values [n / 2, in], as groups of
  * eight rows that take turns: gate, value. */
 static CUresult describe_gated(struct vn_hgemm *h, const void *weight) {
@@ -155,10 +131,7 @@ static CUresult describe_gated(struct vn_hgemm *h, const void *weight) {
     const cuuint64_t dims[4] = {(cuuint64_t)h->in, 8, 2, half / 8};
     const cuuint64_t strides[3] = {row, half * row, 8 * row};
     const cuuint32_t box[4] = {BK, 8, 2, (cuuint32_t)(h->k.bn / 16 / h->k.cm)};
-    const cuuint32_t ones[4] = {1, 1, 1, 1};
-    return h->encode(&h->w, type_of(h->act), 4, (void *)weight, dims, strides, box, ones,
-                     CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                     CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    return vn_map(h->encode, h->act, &h->w, weight, 4, dims, strides, box);
 }
 
 /* ---- launching ------------------------------------------------------------------- */
@@ -193,16 +166,10 @@ static cudaError_t count(struct vn_hgemm *h, int processors) {
 }
 
 static cudaError_t prepare(struct vn_hgemm *h, int processors) {
-    cudaDriverEntryPointQueryResult found;
-    void *encode = NULL;
-    cudaError_t e = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &encode, 12000,
-                                                     cudaEnableDefault, &found);
-    if (!e && (!encode || found != cudaDriverEntryPointSuccess))
-        e = cudaErrorSymbolNotFound;
+    cudaError_t e = vn_maps_encoder(&h->encode);
     if (!e)
         e = cudaFuncSetAttribute((const void *)h->k.kernel,
                                  cudaFuncAttributeMaxDynamicSharedMemorySize, h->k.bytes);
-    memcpy(&h->encode, &encode, sizeof encode);
     return e ? e : count(h, processors);
 }
 
@@ -226,7 +193,8 @@ int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *
     if (!e)
         r = s->epilogue == VN_EPI_GLU
                 ? describe_gated(h, weight)
-                : describe(h, &h->w, weight, h->n, h->in, h->k.bn / h->k.cm, BK);
+                : vn_map_matrix(h->encode, h->act, &h->w, weight, h->n, h->in,
+                                h->k.bn / h->k.cm, BK);
     if (e || r) {
         free(h);
         return vn_fail(err, VN_EFAIL, "cuda: cannot prepare a product of %lld x %lld: %s (%d)",
@@ -245,9 +213,9 @@ static CUresult look(struct vn_hgemm *h, const void *x, void *y, int64_t rows) {
     if (x == h->x_at && y == h->y_at && rows == h->rows)
         return CUDA_SUCCESS;
     int width = h->n / (h->k.bn / h->k.columns); /* half of them where gates go */
-    CUresult r = describe(h, &h->x, x, rows, h->in, h->k.bm, BK);
+    CUresult r = vn_map_matrix(h->encode, h->act, &h->x, x, rows, h->in, h->k.bm, BK);
     if (!r)
-        r = describe(h, &h->y, y, rows, width, 16, h->k.block);
+        r = vn_map_matrix(h->encode, h->act, &h->y, y, rows, width, 16, h->k.block);
     h->x_at = r ? NULL : x;
     h->y_at = y;
     h->rows = rows;

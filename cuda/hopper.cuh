@@ -61,6 +61,18 @@ static __device__ __forceinline__ void barrier_wait(uint64_t *bar, uint32_t pari
                  : "memory");
 }
 
+// 16 bytes to the same place of block `rank` of the cluster, and to its barrier.
+static __device__ __forceinline__ void send(float *to, float4 v, uint64_t *bar,
+                                            uint32_t rank) {
+    asm volatile("{\n.reg .b32 there, bar;\n"
+                 "mapa.shared::cluster.u32 there, %0, %2;\n"
+                 "mapa.shared::cluster.u32 bar, %1, %2;\n"
+                 "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [there], "
+                 "{%3, %4, %5, %6}, [bar];\n}\n" ::"r"(smem_address(to)),
+                 "r"(smem_address(bar)), "r"(rank), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w)
+                 : "memory");
+}
+
 static __device__ __forceinline__ uint32_t cluster_rank() {
     uint32_t r;
     asm volatile("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(r));
@@ -103,6 +115,14 @@ static __device__ __forceinline__ void tma_tile4_multicast(void *to, const CUten
                  ".multicast::cluster [%0], [%1, {%3, %6, %6, %4}], [%2], %5;\n" ::"r"(
                      smem_address(to)),
                  "l"(map), "r"(smem_address(bar)), "r"(x), "r"(y), "h"(mask), "r"(0)
+                 : "memory");
+}
+// A tile of a tensor of five dimensions, at (x, 0, 0, 0, y), to this block alone.
+static __device__ __forceinline__ void tma_tile5(void *to, const CUtensorMap *map,
+                                                 uint64_t *bar, int x, int y) {
+    asm volatile("cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes "
+                 "[%0], [%1, {%3, %5, %5, %5, %4}], [%2];\n" ::"r"(smem_address(to)),
+                 "l"(map), "r"(smem_address(bar)), "r"(x), "r"(y), "r"(0)
                  : "memory");
 }
 // `bytes`, a multiple of 16, from 16-byte aligned memory.
@@ -168,12 +188,14 @@ template <int N> static __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(N) : "memory");
 }
 
-#define VN_R80 \
+#define VN_R40 \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
     "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, " \
-    "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, " \
-    "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, " \
-    "%70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+    "%36, %37, %38, %39"
+#define VN_R80 VN_R40 \
+    ", %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, " \
+    "%56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71, " \
+    "%72, %73, %74, %75, %76, %77, %78, %79"
 #define VN_R96 VN_R80 \
     ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define VN_R128 VN_R96 \
@@ -183,6 +205,7 @@ template <int N> static __device__ __forceinline__ void wgmma_wait() {
 
 #define VN_C4(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define VN_C16(j) VN_C4(j), VN_C4(j + 1), VN_C4(j + 2), VN_C4(j + 3)
+#define VN_C40 VN_C16(0), VN_C16(4), VN_C4(8), VN_C4(9)
 #define VN_C80 VN_C16(0), VN_C16(4), VN_C16(8), VN_C16(12), VN_C16(16)
 #define VN_C96 VN_C80, VN_C16(20)
 #define VN_C128 VN_C96, VN_C16(24), VN_C16(28)
@@ -200,9 +223,11 @@ template <class T, int N> struct wgmma;
                          : "l"(a), "l"(b), "r"(add));                                        \
         }                                                                                    \
     };
+VN_WGMMA(__half, "f16", 80, VN_R40, "%40", "%41", "%42", VN_C40)
 VN_WGMMA(__half, "f16", 160, VN_R80, "%80", "%81", "%82", VN_C80)
 VN_WGMMA(__half, "f16", 192, VN_R96, "%96", "%97", "%98", VN_C96)
 VN_WGMMA(__half, "f16", 256, VN_R128, "%128", "%129", "%130", VN_C128)
+VN_WGMMA(__nv_bfloat16, "bf16", 80, VN_R40, "%40", "%41", "%42", VN_C40)
 VN_WGMMA(__nv_bfloat16, "bf16", 160, VN_R80, "%80", "%81", "%82", VN_C80)
 VN_WGMMA(__nv_bfloat16, "bf16", 192, VN_R96, "%96", "%97", "%98", VN_C96)
 VN_WGMMA(__nv_bfloat16, "bf16", 256, VN_R128, "%128", "%129", "%130", VN_C128)

@@ -14,6 +14,7 @@ struct vn_matrix {
     mutable struct vn_arrival arrival;
     struct vn_hgemm *hopper;  /* who computes it; if neither: */
     struct vn_lt_product *lt; /* gemm_any.cu */
+    struct vn_hgemm_norm *norm; /* with the norm behind it, or NULL */
 };
 
 /* ---- matrices -------------------------------------------------------------------- */
@@ -23,6 +24,7 @@ void vn_cuda_matrix_free(struct vn_backend *be, struct vn_matrix *m) {
     if (!m)
         return;
     vn_hgemm_free(m->hopper);
+    vn_hgemm_norm_free(m->norm);
     vn_lt_free(c, m->lt);
     vn_load_drop(c, &m->arrival);
     vn_load_release(c, m->weight);
@@ -66,14 +68,18 @@ static int upload(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix
  * in half, which ours do not. */
 static int prepare(struct vn_cuda *c, struct vn_matrix *m, const struct vn_matrix_spec *s,
                    struct vn_error *err) {
-    const bool any = s->n_out % 8 || s->n_in % 8;
-    const bool hopper = c->base.attention != VN_ATTN_STANDARD && vn_hgemm_fits(c, s);
+    const bool any = s->n_out % 8 || s->n_in % 8, flash = c->base.attention == VN_ATTN_FLASH;
+    const bool hopper = flash && vn_hgemm_fits(c, s);
     const bool residual = s->epilogue == VN_EPI_RESIDUAL;
     int rc = upload(c, m, s, any || hopper || residual ? VN_F32 : c->base.act, err);
     if (rc || any)
         return rc;
     if (hopper)
         return vn_hgemm_new(c, s, m->weight, (const float *)m->bias, &m->hopper, err);
+    if (flash && residual)
+        rc = vn_hgemm_norm_new(c, s, m->weight, (const float *)m->bias, &m->norm, err);
+    if (rc)
+        return rc;
     return vn_lt_new(c, s->n_out, s->n_in, residual, m->weight, m->bias, &m->arrival, &m->lt,
                      err);
 }
@@ -101,6 +107,10 @@ int vn_cuda_matrix_new(struct vn_backend *be, const struct vn_matrix_spec *s,
 
 int64_t vn_cuda_matrix_rows(const struct vn_matrix *m) {
     return m->n_out;
+}
+
+bool vn_cuda_matrix_norm(const struct vn_matrix *m) {
+    return m->norm;
 }
 
 /* ---- linear ---------------------------------------------------------------------- */
@@ -141,4 +151,14 @@ int vn_cuda_linear(struct vn_backend *be, const struct vn_linear_args *a,
     if (!rc && a->epilogue == VN_EPI_GELU && m->lt) /* gemm_any.cu has it inside */
         return vn_cuda_gelu(c, a->y, a->n_tok * m->n_out, err);
     return rc;
+}
+
+int vn_cuda_linear_norm(struct vn_backend *be, const struct vn_linear_args *a,
+                        const struct vn_norm_args *norm, struct vn_error *err) {
+    struct vn_cuda *c;
+    int rc = vn_cuda_enter(be, &c, err);
+    if (rc || !a->n_tok)
+        return rc;
+    rc = vn_load_need(c, &a->w->arrival, err);
+    return rc ? rc : vn_hgemm_norm_run(c, a->w->norm, a->x, norm, err);
 }

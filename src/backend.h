@@ -206,6 +206,9 @@ struct vn_backend_ops {
     /* NULL where nothing is gained: norm and linear do the same (vn_net_rows). */
     int (*rows)(struct vn_backend *, const struct vn_row_stage *stages, int n,
                 struct vn_error *);
+    /* How many of n stages, from the first one on, rows runs as one operation: 1, or 2 of a
+     * product and the norm of its y. NULL where rows has other ways, or is NULL. */
+    int (*together)(struct vn_backend *, const struct vn_row_stage *stages, int n);
     int (*attn)(struct vn_backend *, const struct vn_seqs *, const struct vn_attn_args *,
                 struct vn_error *);
     int (*pool)(struct vn_backend *, const struct vn_seqs *, const struct vn_pool_args *,

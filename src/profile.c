@@ -331,26 +331,54 @@ static struct matrix shape_of(struct profile *p, const struct vn_matrix *m) {
     return (struct matrix){0};
 }
 
+/* A product's operations and bytes. */
+static struct record product(struct profile *p, const char *op,
+                             const struct vn_linear_args *a) {
+    struct matrix m = shape_of(p, a->w);
+    double t = (double)a->n_tok, size = (double)vn_dtype_size(p->base.act);
+    double n_out = (double)m.n_out, n_in = (double)m.n_in;
+    double stored = a->epilogue == VN_EPI_RESIDUAL ? 8
+                    : a->epilogue == VN_EPI_GLU    ? size / 2
+                                                   : size;
+    return (struct record){.kind = kind_of(p, op, m.n_out, m.n_in),
+                           .flop = 2 * t * n_out * n_in,
+                           .bytes = size * (t * n_in + n_out * n_in) + t * n_out * stored};
+}
+
 static int p_linear(struct vn_backend *b, const struct vn_linear_args *a,
                     struct vn_error *err) {
     struct profile *p = self(b);
     int rc = begin(p, err);
     if (rc == VN_OK)
         rc = p->inner->ops.linear(p->inner, a, err);
+    return rc < 0 || !p->timing ? rc : end(p, product(p, "linear", a), err);
+}
+
+/* A product and the norm of its y, which stays where it is. */
+static int linear_norm(struct profile *p, const struct vn_row_stage s[2],
+                       struct vn_error *err) {
+    const struct vn_norm_args *a = &s[1].norm;
+    int rc = begin(p, err);
+    if (rc == VN_OK)
+        rc = p->inner->ops.rows(p->inner, s, 2, err);
     if (rc < 0 || !p->timing)
         return rc;
-    struct matrix m = shape_of(p, a->w);
-    double t = (double)a->n_tok, size = (double)vn_dtype_size(b->act);
-    double n_out = (double)m.n_out, n_in = (double)m.n_in;
-    double stored = a->epilogue == VN_EPI_RESIDUAL ? 8
-                    : a->epilogue == VN_EPI_GLU    ? size / 2
-                                                   : size;
-    double bytes = size * (t * n_in + n_out * n_in) + t * n_out * stored;
-    return end(p,
-               (struct record){.kind = kind_of(p, "linear", m.n_out, m.n_in),
-                               .flop = 2 * t * n_out * n_in,
-                               .bytes = bytes},
-               err);
+    struct record r = product(p, "linear+norm", &s[0].linear);
+    r.bytes += (double)(a->n_tok * a->d) * (double)vn_dtype_size(a->y_type);
+    return end(p, r, err);
+}
+
+static int p_rows(struct vn_backend *b, const struct vn_row_stage *s, int n,
+                  struct vn_error *err) {
+    struct profile *p = self(b);
+    int rc = VN_OK;
+    for (int i = 0, k; i < n && rc == VN_OK; i += k) {
+        k = p->inner->ops.together(p->inner, s + i, n - i);
+        rc = k == 2          ? linear_norm(p, s + i, err)
+             : s[i].is_norm ? p_norm(b, &s[i].norm, err)
+                            : p_linear(b, &s[i].linear, err);
+    }
+    return rc;
 }
 
 static int p_attn(struct vn_backend *b, const struct vn_seqs *s, const struct vn_attn_args *a,
@@ -425,6 +453,7 @@ int vn_profile_open(struct vn_backend *b, struct vn_backend **out, struct vn_err
     p->base = *b;
     p->base.ops = profile_ops;
     p->base.ops.name = b->ops.name;
+    p->base.ops.rows = b->ops.together ? p_rows : NULL;
     p->inner = b;
     *out = &p->base;
     return VN_OK;

@@ -1,8 +1,9 @@
 /* profile.h - a backend that forwards every operation to another one and times it.
  *
  * Each operation stands between two stamps of the queue it is in. They are read when the job
- * is waited for, so that nothing waits more often than without; results are the same. Of
- * `rows` there is none, so that each stage has its own line. An
+ * is waited for, so that nothing waits more often than without; results are the same. The
+ * stages of `rows` have a line each, but for a product and the norm of its y where the device
+ * runs them as one operation (`together`); without `together` there are no `rows`. An
  * operation's time runs from its turn in the queue to its end, and what it waits for being
  * launched belongs to it; what lies between the end of one and the turn of the next is idle
  * time. Bytes are those that must be moved if nothing is kept in caches, operations those of
@@ -13,6 +14,7 @@
  *   norm      T D (4 + bytes of y)
  *   linear    2 T n_out n_in operations; E (T n_in + n_out n_in + T n_out), but for
  *             residuals T n_out is read and written in f32: 8 bytes
+ *   linear+norm  those of the product, and T n_out (bytes of the norm's y)
  *   attn      4 H K sum of len^2 operations; 4 T H K E: q, k, v, out
  *   pool      4 D (T + B)
  *   finite    4 T D + B

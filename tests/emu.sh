@@ -25,17 +25,21 @@ unit() { # name, command...
 unit faults t_emu
 if [ "${EMU_ALL:-0}" = 1 ]; then
     unit operations t_ops cuda
+    unit rows t_rows cuda
     unit attention t_attn cuda
     for seed in 1 2 3; do
         VN_EMU_SEED=$seed unit "operations, order $seed" t_ops small
+        VN_EMU_SEED=$seed unit "rows, order $seed" t_rows small
         VN_EMU_SEED=$seed unit "attention, order $seed" t_attn small
     done
     VN_EMU_SM=80 unit "operations, sm_80" t_ops small
     VN_EMU_SM=80 unit "attention, sm_80" t_attn small
 else
     unit operations t_ops small
+    unit rows t_rows small
     unit attention t_attn small
     VN_EMU_SEED=1 unit "attention, order 1" t_attn small "attn f16"
+    VN_EMU_SEED=1 unit "rows, order 1" t_rows small f16
     VN_EMU_SEED=2 unit "operations, order 2" t_ops small "linear f16"
     VN_EMU_SM=80 unit "operations, sm_80" t_ops small "linear bf16"
 fi

@@ -4,13 +4,14 @@
 #
 #   B=build/release tests/gpu.sh [-v] [NAME...]     only tests whose name contains a NAME
 #
-#   unit          t_cuda, t_ops, t_attn, t_profile, every line of embed.tst with --device cuda
+#   unit          t_cuda, t_ops, t_rows, t_attn, t_profile, every line of embed.tst with
+#                 --device cuda
 #   invariance    the same bytes whatever order, packing, token budget and number of GPUs
 #   SANITIZER ON  compute-sanitizer's memcheck, racecheck and synccheck, each on t_cuda (which
 #                 asks for more memory than there is: calls that fail are no finding),
-#                 t_ops and t_attn (few, small shapes) and on vn-embed with a small model:
-#                 what they said is left in $LOGS (build/gpu-logs). Each takes SAN_LIMIT seconds (120)
-#                 at most; SAN_ARGS are passed on.
+#                 t_ops, t_rows and t_attn (few, small shapes) and on vn-embed with a small
+#                 model: what they said is left in $LOGS (build/gpu-logs). Each takes SAN_LIMIT
+#                 seconds (120) at most; SAN_ARGS are passed on.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD
@@ -70,6 +71,7 @@ unit() {
 }
 wanted "unit t_cuda t_profile" && unit t_cuda t_profile
 wanted "unit t_ops" && unit t_ops
+wanted "unit t_rows" && unit t_rows
 wanted "unit t_attn" && unit t_attn
 wanted "unit embed" && VN_TEST_DEVICE=cuda VN_TEST_NO_ROOM=75 unit embed
 
@@ -147,7 +149,7 @@ sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanit
 refused=
 if [ -z "$sanitizer" ]; then
     refused="compute-sanitizer is not installed"
-elif wanted "memcheck racecheck synccheck t_cuda t_ops t_attn vn-embed"; then
+elif wanted "memcheck racecheck synccheck t_cuda t_ops t_rows t_attn vn-embed"; then
     "$sanitizer" --tool memcheck vn-embed -m m --device cuda t >/dev/null 2>err ||
         grep -q 'ERROR SUMMARY: [1-9]' err ||
         refused="compute-sanitizer does not work here: $(grep -m 1 -i -e 'not supported' -e error err)"
@@ -188,6 +190,7 @@ mkdir -p "$LOGS"
 for tool in memcheck racecheck synccheck; do
     sanitize $tool t_cuda "$B/tests/t_cuda" small
     sanitize $tool t_ops "$B/tests/t_ops" small
+    sanitize $tool t_rows "$B/tests/t_rows" small
     sanitize $tool t_attn "$B/tests/t_attn" small
     for p in fp32 bf16 fp16; do
         sanitize $tool vn-embed-$p vn-embed -m m --device cuda --precision $p --pool mean \

@@ -120,7 +120,7 @@ struct layout {
     int len[MAX_SEQ];
 };
 
-static int64_t layout_tokens(const struct layout *l) {
+static inline int64_t layout_tokens(const struct layout *l) {
     int64_t n = 0;
     for (int i = 0; i < l->n_seq; i++)
         n += l->len[i];
@@ -202,6 +202,23 @@ struct weights {
     enum vn_epilogue epilogue;
 };
 
+/* Such that sums are about as large as what is summed. */
+static inline struct weights make_weights(int64_t n_out, int64_t n_in, int n_parts,
+                                          enum vn_dtype type, enum vn_epilogue epilogue) {
+    struct weights w = {.n_out = n_out,
+                        .n_in = n_in,
+                        .n_parts = n_parts,
+                        .type = type,
+                        .epilogue = epilogue};
+    w.weight = rnd_array(n_out * n_in, 3.0f / sqrtf((float)n_in));
+    w.bias = rnd_array(n_out, 0.5f);
+    return w;
+}
+static inline void free_weights(struct weights *w) {
+    free(w->weight);
+    free(w->bias);
+}
+
 static inline struct vn_matrix *make_matrix(struct vn_backend *b, const struct weights *w) {
     struct vn_error err;
     struct vn_matrix *m;
@@ -252,8 +269,8 @@ static inline bool run_linear(struct vn_backend *b, const struct vn_matrix *m,
 #define ALIBI -1 /* in place of theta: no rope, and slopes of 2^-1, 2^-2.5, 2^-4, ... */
 
 /* qkv [T, 3, H, K]; theta 0: no rope. out [T, H, K] */
-static bool run_attn(struct vn_backend *b, const struct layout *l, const float *qkv,
-                     int heads, int k, float theta, float *out) {
+static inline bool run_attn(struct vn_backend *b, const struct layout *l, const float *qkv,
+                            int heads, int k, float theta, float *out) {
     struct vn_error err;
     struct batch s;
     batch_begin(b, l, &s);

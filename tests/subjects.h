@@ -159,7 +159,7 @@ static double by_type(double f32, double bf16, double f16) {
 
 /* A GPU may round more often than the reference on the way to a 16-bit result: the bias
  * and what GELU is applied to; rotated queries and keys, and the weights of attention. */
-static double more_on_gpu(int i, double times) {
+static inline double more_on_gpu(int i, double times) {
     bool rounds = act != VN_F32 && attention != VN_ATTN_STANDARD;
     return rounds && strcmp(subjects[i].name, "cuda") == 0 ? times : 1;
 }
@@ -179,7 +179,7 @@ static const struct layout layouts[] = {
 };
 #define N_LAYOUTS ((int)(sizeof layouts / sizeof *layouts))
 
-static const char *layout_name(const struct layout *l) {
+static inline const char *layout_name(const struct layout *l) {
     static char s[128];
     size_t at = 0;
     for (int i = 0; i < l->n_seq && at < sizeof s - 12; i++)

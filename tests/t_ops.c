@@ -1,5 +1,5 @@
-/* t_ops.c - every operation of every backend but attention (t_attn.c) against the reference:
- * subjects.h says how it is run. */
+/* t_ops.c - every operation of every backend but attention (t_attn.c) against the reference;
+ * several at once are in t_rows.c: subjects.h says how it is run. */
 #include "subjects.h"
 
 /* ---- accuracy -------------------------------------------------------------------- */
@@ -59,22 +59,6 @@ static void norm(void) {
         free(want_also), free(is_also);
     }
     verdicts("norm");
-}
-
-static struct weights make_weights(int64_t n_out, int64_t n_in, int n_parts,
-                                   enum vn_dtype type, enum vn_epilogue epilogue) {
-    struct weights w = {.n_out = n_out,
-                        .n_in = n_in,
-                        .n_parts = n_parts,
-                        .type = type,
-                        .epilogue = epilogue};
-    w.weight = rnd_array(n_out * n_in, 3.0f / sqrtf((float)n_in));
-    w.bias = rnd_array(n_out, 0.5f);
-    return w;
-}
-static void free_weights(struct weights *w) {
-    free(w->weight);
-    free(w->bias);
 }
 
 static void linear(void) {
@@ -324,80 +308,6 @@ static void norm_invariance(void) {
     verdicts("norm invariance");
 }
 
-/* What one stage passes to the next may stay unwritten, and the last stage writes where the
- * inner rows lie. The numbers are those of one operation after another. */
-static void rows_case(int i, int64_t d, int64_t f, bool gated, bool at_once, int64_t n,
-                      const float *x0, const float *rest, struct vn_matrix *const m[4],
-                      float *x_out, float *wide_out) {
-    struct vn_backend *b = open_now[i];
-    struct vn_error err;
-    const int64_t w = 3 * d > f ? 3 * d : f;
-    struct dbuf x = dnew(b, x0, (size_t)(n * d) * 4), g = dnew(b, rest, (size_t)d * 4);
-    struct dbuf in = dnew_act(b, rest, act, n * d), narrow = dnew_act(b, rest, act, n * d);
-    struct dbuf wide = dnew_act(b, rest, act, n * w), gate = dnew_act(b, rest, act, 2 * n * f);
-    const struct vn_norm_args norm = {.x = dptr(&x), .gamma = dptr(&g), .beta = dptr(&g),
-                                      .y = dptr(&narrow), .y_type = act, .n_tok = n, .d = d,
-                                      .eps = 1e-5f};
-    const struct vn_row_stage s[] = {
-        {.linear = {dptr(&in), m[0], dptr(&x), n, VN_EPI_RESIDUAL, NULL}},
-        {.is_norm = true, .passed = true, .norm = norm},
-        {.passed = true,
-         .linear = {dptr(&narrow), m[1], dptr(&wide), n, gated ? VN_EPI_GLU : VN_EPI_GELU,
-                    dptr(&gate)}},
-        {.linear = {dptr(&wide), m[2], dptr(&x), n, VN_EPI_RESIDUAL, NULL}},
-        {.is_norm = true, .passed = true, .norm = norm},
-        {.linear = {dptr(&narrow), m[3], dptr(&wide), n, VN_EPI_BIAS, NULL}}};
-    for (int k = 0; k < 6 && !at_once; k++)
-        must(s[k].is_norm ? b->ops.norm(b, &s[k].norm, &err)
-                          : b->ops.linear(b, &s[k].linear, &err), &err);
-    if (at_once)
-        must(b->ops.rows(b, s, 6, &err), &err);
-    bool clean = dend(b, g, NULL) & dend(b, in, NULL) & dend(b, narrow, NULL) &
-                 dend(b, gate, NULL) & dend(b, x, x_out) & dend_act(b, wide, act, wide_out);
-    if (!clean)
-        complain(i, "guard bands touched", "rows", 1, 0);
-}
-
-static void rows(void) {
-    /* Matrices that run together; in two, and where they are gated in three, the last of
-     * which begins with what was passed on; one by one. And rows that are no whole block. */
-    const int64_t sizes[][2] = {{64, 128}, {160, 400}, {320, 1280}}, n = 64 * 9 + 37;
-    for (int k = 0; k < 6; k++) {
-        const int64_t d = sizes[k / 2][0], f = sizes[k / 2][1], w = 3 * d > f ? 3 * d : f;
-        const bool gated = k % 2;
-        struct weights of[4] = {
-            make_weights(d, d, 1, VN_F32, VN_EPI_RESIDUAL),
-            make_weights(gated ? 2 * f : f, d, 1, VN_F32, gated ? VN_EPI_GLU : VN_EPI_GELU),
-            make_weights(d, f, 1, VN_F32, VN_EPI_RESIDUAL),
-            make_weights(3 * d, d, 3, VN_F32, VN_EPI_BIAS)};
-        float *x = rnd_array(n * d, 1), *rest = rnd_array(2 * n * w, 1), *xs[2], *ws[2];
-        for (int i = 0; i < 2; i++) {
-            xs[i] = need((size_t)(n * d), 4);
-            ws[i] = need((size_t)(n * w), 4);
-        }
-        FOR_EACH(i) {
-            struct vn_matrix *m[4];
-            if (!open_now[i]->ops.rows)
-                continue;
-            for (int j = 0; j < 4; j++)
-                m[j] = make_matrix(open_now[i], &of[j]);
-            for (int at_once = 0; at_once < 2; at_once++)
-                rows_case(i, d, f, gated, at_once, n, x, rest, m, xs[at_once], ws[at_once]);
-            equal(i, "stages at once are others", "x", xs[0], xs[1], (size_t)(n * d) * 4);
-            equal(i, "stages at once are others", "qkv", ws[0], ws[1],
-                  (size_t)(n * 3 * d) * 4);
-            for (int j = 0; j < 4; j++)
-                open_now[i]->ops.matrix_free(open_now[i], m[j]);
-        }
-        for (int i = 0; i < 2; i++)
-            free(xs[i]), free(ws[i]);
-        for (int j = 0; j < 4; j++)
-            free_weights(&of[j]);
-        free(x), free(rest);
-    }
-    verdicts("rows");
-}
-
 /* A NaN comes out where it went in, and nowhere else. */
 static void nan_stays(void) {
     const int64_t n = 100, d = 320, at = 70;
@@ -558,8 +468,6 @@ static void tests(void) {
     if (!small)
         run_op("linear invariance", linear_invariance);
     run_op("norm invariance", norm_invariance);
-    if (!gpu_alone && !esm2_only())
-        run_op("rows", rows);
     run_op("nan stays", nan_stays);
     if (!gpu_alone)
         run_op("threads", threads);

@@ -47,6 +47,30 @@ static int norm(struct vn_backend *b, const struct vn_norm_args *a, struct vn_er
     dev.clock += 10;
     return VN_OK;
 }
+static int linear(struct vn_backend *b, const struct vn_linear_args *a, struct vn_error *e) {
+    (void)b, (void)a, (void)e;
+    dev.clock += 100;
+    return VN_OK;
+}
+static int matrix_new(struct vn_backend *b, const struct vn_matrix_spec *s,
+                      struct vn_matrix **out, struct vn_error *e) {
+    (void)b, (void)s, (void)e;
+    *out = (struct vn_matrix *)(void *)&dev.stamped; /* any address */
+    return VN_OK;
+}
+/* A product and what follows it take 101. */
+static int together(struct vn_backend *b, const struct vn_row_stage *s, int n) {
+    (void)b;
+    return n > 1 && !s[0].is_norm ? 2 : 1;
+}
+static int two_rows(struct vn_backend *b, const struct vn_row_stage *s, int n,
+                    struct vn_error *e) {
+    (void)e;
+    CHECK_INT(together(b, s, n), 2);
+    CHECK_INT(n, 2);
+    dev.clock += 101;
+    return VN_OK;
+}
 static void close_device(struct vn_backend *b) {
     (void)b;
 }
@@ -62,6 +86,8 @@ static struct vn_backend *open_device(void) {
     dev.base.ops.mark = dev.base.ops.wait = mark;
     dev.base.ops.copy_out = copy_out;
     dev.base.ops.norm = norm;
+    dev.base.ops.linear = linear;
+    dev.base.ops.matrix_new = matrix_new;
     dev.base.ops.close = close_device;
     dev.clock = 1000;
     CHECK_INT(vn_profile_open(&dev.base, &p, &err), VN_OK);
@@ -163,6 +189,33 @@ static void stamps_run_out(void) {
     p->ops.close(p);
 }
 
+/* What the device runs as one operation has a line of its own; without `together` there are
+ * no rows. */
+static void stages_that_are_one(void) {
+    struct vn_backend *p = open_device(), *q = NULL;
+    struct vn_matrix *m;
+    CHECK(!p->ops.rows);
+    dev.base.ops.rows = two_rows;
+    dev.base.ops.together = together;
+    CHECK_INT(vn_profile_open(&dev.base, &q, &err), VN_OK);
+    const struct vn_matrix_spec spec = {.n_out = 50, .n_in = 30};
+    CHECK_INT(q->ops.matrix_new(q, &spec, &m, &err), VN_OK);
+    q->act = VN_F16;
+    const struct vn_row_stage product = {
+        .linear = {.w = m, .n_tok = 100, .epilogue = VN_EPI_RESIDUAL}};
+    const struct vn_row_stage s[] = {
+        {.is_norm = true, .norm = args}, product, {.is_norm = true, .norm = args}, product};
+    vn_profile_start(q);
+    CHECK_INT(q->ops.rows(q, s, 4, &err), VN_OK);
+    end_job(q);
+    struct vn_profile_op op = find(q, "linear+norm 50x30");
+    CHECK(op.calls == 1 && op.seconds == 101 && op.flop == 2.0 * 100 * 50 * 30);
+    CHECK(op.bytes == 2 * (100 * 30 + 50 * 30) + 100 * 50 * (8 + 2));
+    CHECK(find(q, "linear 50x30").seconds == 100 && find(q, "norm").seconds == 10);
+    p->ops.close(p);
+    q->ops.close(q);
+}
+
 static void the_text_is_a_table(void) {
     struct vn_backend *p = open_device();
     struct vn_buf text = {0};
@@ -189,6 +242,7 @@ int main(void) {
     TEST(idle_time_is_what_lies_between);
     TEST(a_copy_beside_operations);
     TEST(stamps_run_out);
+    TEST(stages_that_are_one);
     TEST(the_text_is_a_table);
     return check_done();
 }

@@ -68,3 +68,15 @@ void emu_mbarrier_wait(uint64_t *bar, uint32_t parity, emu_at at) {
         },
         &p, parity ? "waits for phase 1 of a barrier" : "waits for phase 0 of a barrier", at);
 }
+
+void emu_send(float *to, float4 v, uint64_t *bar, unsigned rank, emu_at at) {
+    const uint32_t offset = emu_shared_offset(to, at), barrier = emu_shared_offset(bar, at);
+    void *p = emu_shared_at(offset, rank, sizeof v, at);
+    if (offset % sizeof v)
+        emu_fail(at, "16 bytes sent to an address that is no multiple of 16");
+    memset(p, 0xff, sizeof v);
+    emu_later([=] {
+        memcpy(emu_shared_at(offset, rank, sizeof v, at), &v, sizeof v);
+        emu_mbarrier_bytes(barrier, rank, sizeof v, at);
+    });
+}

@@ -31,6 +31,11 @@ static inline void barrier_expect(uint64_t *bar, uint32_t bytes, EMU_HERE) {
 static inline void barrier_wait(uint64_t *bar, uint32_t parity, EMU_HERE) {
     emu_mbarrier_wait(bar, parity, at);
 }
+/* v to the same place of block `rank`, 16 bytes, and to its barrier. */
+void emu_send(float *to, float4 v, uint64_t *bar, unsigned rank, emu_at at);
+static inline void send(float *to, float4 v, uint64_t *bar, uint32_t rank, EMU_HERE) {
+    emu_send(to, v, bar, rank, at);
+}
 static inline uint32_t cluster_rank() {
     return emu_cluster_rank();
 }
@@ -63,6 +68,11 @@ static inline void tma_tile4_multicast(void *to, const CUtensorMap *map, uint64_
                                        int y, uint16_t mask, EMU_HERE) {
     const int first[4] = {x, 0, 0, y};
     emu_tile(to, map, bar, 4, first, mask, at);
+}
+static inline void tma_tile5(void *to, const CUtensorMap *map, uint64_t *bar, int x, int y,
+                             EMU_HERE) {
+    const int first[5] = {x, 0, 0, 0, y};
+    emu_tile(to, map, bar, 5, first, 1u << emu_cluster_rank(), at);
 }
 static inline void bulk_copy(void *to, const void *from, uint32_t bytes, uint64_t *bar,
                              EMU_HERE) {

@@ -414,6 +414,43 @@ static void tensors() {
     refused(run_odd_pitch, "no description of a tensor");
 }
 
+/* The blocks of a cluster send each other a number, by way of the other's barrier. */
+template <int FAULT, int BYTES> __global__ void sent(float *x) {
+    extern __shared__ __align__(16) uint64_t words[];
+    float *place = (float *)(words + 2);
+    const unsigned mine = cluster_rank();
+    if (threadIdx.x == 0)
+        barrier_init(words, 1);
+    cluster_sync();
+    if (threadIdx.x == 0) {
+        barrier_expect(words, BYTES);
+        send(place + (FAULT == NOT_ALIGNED), make_float4(3, (float)mine, 4, 5), words, 1 - mine);
+    }
+    if (FAULT != NO_WAIT && FAULT != NO_END)
+        barrier_wait(words, 0);
+    x[blockIdx.x * THREADS + threadIdx.x] = place[1];
+    if (FAULT == NO_WAIT)
+        barrier_wait(words, 0);
+}
+template <int FAULT, int BYTES> static bool run_sent() {
+    float *x = numbers(4 * THREADS);
+    cudaLaunchAttribute cluster;
+    cudaLaunchConfig_t c = emu_config(4, THREADS, 64, stream);
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {2, 1, 1};
+    c.attrs = &cluster;
+    c.numAttrs = 1;
+    cudaLaunchKernelEx(&c, sent<FAULT, BYTES>, x);
+    return !cudaStreamSynchronize(stream) && x[2 * THREADS + 7] == 1 && x[3 * THREADS] == 0;
+}
+static void sends() {
+    right(run_sent<FINE, 16>);
+    wrong_numbers(run_sent<NO_WAIT, 16>);
+    refused(run_sent<NO_END, 16>, "has ended");
+    refused(run_sent<FINE, 32>, "waits for phase 0 of a barrier");
+    refused(run_sent<NOT_ALIGNED, 16>, "16 bytes sent to an address");
+}
+
 /* c = a b' of a warpgroup, 64 x 160 and 16 inner; a and b in boxes that numbers filled. */
 template <int FAULT> __global__ void product(float *c, uint32_t stride) {
     extern __shared__ char tile[];
@@ -458,6 +495,7 @@ int main() {
     TEST(counting_barriers);
     TEST(clusters);
     TEST(tensors);
+    TEST(sends);
     TEST(products);
     return check_done();
 }

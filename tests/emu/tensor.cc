@@ -10,7 +10,7 @@
 #include "num.h"
 
 #define SIZE 2 /* of an element, in bytes */
-#define RANKS 4
+#define RANKS 5
 #define MAGIC 0x70616d
 
 struct tensor {
