@@ -6,7 +6,8 @@
 
 #include "cuda_int.h"
 
-#define WAVE_ROWS 1024 /* rows per multiprocessor and slice: eight waves of 128-row tiles */
+#define TILE_ROWS 128 /* of a matrix product: a multiprocessor's in a wave */
+#define SLICE_WAVES 8
 
 /* ---- errors ---------------------------------------------------------------------- */
 
@@ -210,7 +211,8 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
         c->processors = p.multiProcessorCount;
         if (o->attention == VN_ATTN_STANDARD || c->sm < VN_CUDA_MIN_SM)
             vn_cuda_standard_overlay(c);
-        c->base.slice_tokens = (int64_t)WAVE_ROWS * p.multiProcessorCount;
+        c->base.wave = (int64_t)TILE_ROWS * p.multiProcessorCount;
+        c->base.slice_tokens = SLICE_WAVES * c->base.wave;
         rc = start(c, &p, o->threads, err);
     }
     c->times.start = seconds() - began;

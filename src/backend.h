@@ -117,7 +117,8 @@ struct vn_row_stage {
  * x_i sin with the angle p * inv_freq[i]. Angles, sin, cos, softmax in f32.
  * With alibi: the score of query i and key j of head h is s q k' - alibi[h] |i - j|. */
 struct vn_attn_args {
-    const void *qkv;       /* [T, 3, H, K] act type */
+    void *qkv;             /* [T, 3, H, K] act type; nobody's afterwards: keys may be rotated
+                            * where they are */
     void *out;             /* [T, H, K] act type; not qkv */
     const float *rope_cos; /* [>= max_len, K / 2] f32, or NULL for none */
     const float *rope_sin;
@@ -229,6 +230,8 @@ struct vn_backend {
     enum vn_dtype act;
     enum vn_attention attention; /* VN_ATTN_FLASH or VN_ATTN_STANDARD */
     int64_t slice_tokens;      /* best run at once; 0: few, to stay in the caches */
+    int64_t wave;              /* tokens whose products fill the device evenly, as do multiples
+                                * of so many; 0: any number */
     int copy_stamp;            /* > 0: a copy that runs beside the queue stamps its own
                                 * beginning as this and its end as the next, and clears it */
     bool queues;               /* operations may return before they have run */

@@ -23,6 +23,8 @@ struct vn_embedder {
     int64_t window; /* tokens of a window; 0: all rows are sequences */
     int32_t d;
     int64_t row_bytes; /* of a row of the engine's output */
+    int64_t job_bytes; /* as planned, likewise: */
+    bool full_jobs;
     int payload;       /* column "tokens" */
     int status;        /* which may be one more than the input has */
     bool status_added;
@@ -124,6 +126,8 @@ int vn_embedder_new(struct vn_reader *reader, struct vn_fleet *fleet,
     e->pool = opts->pool;
     e->d = d;
     e->row_bytes = d * (int64_t)vn_dtype_size(pooled ? VN_F32 : opts->out_type);
+    e->job_bytes = vn_engine_plan(vn_fleet_engine(fleet, 0))->job_bytes;
+    e->full_jobs = vn_engine_plan(vn_fleet_engine(fleet, 0))->full_jobs;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->given, NULL);
     int rc = find_columns(e, in, err);
@@ -249,7 +253,7 @@ static int64_t output_bytes(const struct vn_embedder *e, const int32_t *offsets,
 /* Hands over a batch, part by part: 1, or 0 when it is time to stop. */
 static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error *err) {
     const struct vn_column *c = &b->columns[e->payload];
-    const int64_t most = vn_memplan_job_bytes(e->pooled);
+    const int64_t most = e->job_bytes;
     int rc = 1;
     if (c->level[0].null_count || c->level[1].null_count) {
         vn_fail(err, VN_EDATA, "column 'tokens' has nulls");
@@ -260,10 +264,11 @@ static int feed_batch(struct vn_embedder *e, struct vn_batch *b, struct vn_error
     const int32_t *first, *offsets = sequences_of(e, b, &first);
     const int64_t n = b->n_rows, all = output_bytes(e, offsets, first, 0, n);
     const int64_t full = most - most / 10; /* on average: a record is in one part */
-    const int64_t enough = all > most ? all / ((all + full - 1) / full) + 1 : most;
+    const int64_t enough = /* parts of about one size, rather than a small one at the end */
+        all > most && !e->full_jobs ? all / ((all + full - 1) / full) + 1 : most;
     rc = 1;
     for (int64_t from = 0, to; from < n && rc > 0; from = to) {
-        to = from + 1; /* parts of about the same size, rather than a small one at the end */
+        to = from + 1;
         while (to < n && output_bytes(e, offsets, first, from, to) < enough &&
                output_bytes(e, offsets, first, from, to + 1) <= most)
             to++;

@@ -38,6 +38,16 @@ static bool reserve(size_t *total, int64_t n, size_t size, size_t *offset) {
     return vn_add(*total, vn_round_up(bytes, VN_ALIGN), total);
 }
 
+static void plan_jobs(struct vn_memplan *p, const struct vn_backend *b, bool pooled,
+                      int64_t row) {
+    const int64_t tokens = VN_MEMPLAN_ROWS_BYTES / row;
+    const int64_t unit = tokens < b->wave ? b->wave / 2 : b->wave;
+    p->full_jobs = !pooled && unit && tokens >= unit;
+    p->job_bytes = pooled         ? VN_MEMPLAN_POOLED_BYTES
+                   : p->full_jobs ? tokens / unit * unit * row
+                                  : VN_MEMPLAN_ROWS_BYTES;
+}
+
 int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
                  const struct vn_memplan_options *opts, struct vn_memplan *p,
                  struct vn_error *err) {
@@ -63,7 +73,8 @@ int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_
         !vn_mul(pooled ? 1 : (size_t)n, row, &longest))
         return vn_fail(err, VN_EFAIL, "cannot allocate %lld x %zu bytes", (long long)n,
                        per_token);
-    const size_t job = (size_t)vn_memplan_job_bytes(pooled);
+    plan_jobs(p, b, pooled, (int64_t)row);
+    const size_t job = (size_t)p->job_bytes;
     longest = longest > job ? longest : job;
     longest += longest / VN_COPY_SPARE;
     p->staging = p->product = 0;

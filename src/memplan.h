@@ -8,14 +8,11 @@
 #include "backend.h"
 #include "model.h"
 
-/* Output that one job may give, unless a single record gives more: what travels to the host
- * at a time. Several are in flight, so memory is a multiple of it; but a slice never spans
- * two jobs, so jobs of token rows have to be large. */
+/* Output that one job may give: what travels to the host at a time. Several are in flight, so
+ * memory is a multiple of it; but a slice never spans two jobs, so jobs of token rows have to
+ * be large. */
 #define VN_MEMPLAN_POOLED_BYTES ((int64_t)16 << 20)
-#define VN_MEMPLAN_ROWS_BYTES ((int64_t)64 << 20)
-static inline int64_t vn_memplan_job_bytes(bool pooled) {
-    return pooled ? VN_MEMPLAN_POOLED_BYTES : VN_MEMPLAN_ROWS_BYTES;
-}
+#define VN_MEMPLAN_ROWS_BYTES ((int64_t)88 << 20)
 
 struct vn_memplan_options {
     enum vn_pooling pool;
@@ -26,6 +23,9 @@ struct vn_memplan_options {
 struct vn_memplan {
     int64_t max_tokens;
     int64_t slice_tokens, slice_records; /* run at once, but for a longer record alone */
+    int64_t job_bytes; /* of output, at most, unless a single record gives more */
+    bool full_jobs;    /* those are the token rows of whole waves, or of half a one: smaller
+                        * jobs would fill the device less well */
 
     /* The arena of one slice: where each part begins, and the size of all. */
     size_t tokens;   /* [max_tokens] u16 */
@@ -42,7 +42,8 @@ struct vn_memplan {
 };
 
 /* Plans for a model of this configuration on a backend, of which only act, attention,
- * slice_tokens and queues are used. `rope`: it has inv_freq. VN_EFAIL when a size overflows. */
+ * slice_tokens, wave and queues are used. `rope`: it has inv_freq. VN_EFAIL when a size
+ * overflows. */
 int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
                     const struct vn_memplan_options *opts, struct vn_memplan *out,
                     struct vn_error *err) VN_NODISCARD;

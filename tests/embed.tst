@@ -4,7 +4,7 @@
 every record has a row, in the order it came | 0 | . $T/embed.sh; some | vn-embed -m m | rows | cut -f 1-5 | cmp - <(printf 'r%d\t%d\t%s\tfloat32\t%d\n' 0 0 ok 3 1 1 ok 30 2 2 empty 0 3 3 ok 17 4 4 ok 64 5 5 ok 5 6 6 ok 120)
 vectors: null where there is nothing to embed | 0 | . $T/embed.sh; some | vn-embed -m m --pool mean | rows | cut -f 1,3- | grep null | cmp - <(printf 'r2\tempty\tfloat32\t1\tnull\n')
 batches stay as they were | 0 | . $T/embed.sh; some | vn-embed -m m --pool mean | rows --batches | cmp - <(printf '4\n3\n')
-a large batch leaves in parts | 0 | . $T/embed.sh; mktokens 200000 200000 200000 200000 3 | vn-embed -m m --layer 0 --max-tokens 300000 | rows --batches | cmp - <(printf '2\n3\n')
+a large batch leaves in parts | 0 | . $T/embed.sh; mktokens 200000 200000 200000 200000 3 | vn-embed -m m --layer 0 --max-tokens 300000 | rows --batches | cmp - <(printf '3\n2\n')
 no records | 0 | . $T/embed.sh; mktokens | vn-embed -m m | vn-pool | rows | cmp - /dev/null
 only empty records | 0 | . $T/embed.sh; mktokens - - - | vn-embed -m m | vn-pool | rows | grep -c null | grep -x 3
 carried columns come along | 0 | . $T/embed.sh; some | vn-embed -m m | grep -a sample

@@ -54,6 +54,31 @@ static void plans_of_3b(void) {
     }
 }
 
+/* Token rows leave in jobs of whole waves of 132 multiprocessors, or of half a one. */
+static void jobs_of_whole_waves(void) {
+    static const struct {
+        int64_t d, wave, tokens; /* tokens 0: as many as there may be bytes */
+        enum vn_dtype type;
+    } cases[] = {{2560, 132 * 128, 132 * 128, VN_F16}, {2560, 132 * 128, 66 * 128, VN_F32},
+                 {1280, 132 * 128, 264 * 128, VN_F16}, {5120, 132 * 128, 0, VN_F32},
+                 {2560, 0, 0, VN_F16}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct vn_model_config c = {.family = VN_ESM2, .n_layers = 2, .n_heads = 1,
+                                          .d_model = (int)cases[i].d, .d_head = 64,
+                                          .d_ffn = 128, .n_vocab = 33};
+        const struct vn_backend b = {.act = VN_F16, .slice_tokens = 1 << 17, .queues = true,
+                                     .wave = cases[i].wave};
+        const struct vn_memplan_options o = {.out_type = cases[i].type, .max_tokens = 1024};
+        const int64_t row = cases[i].d * (int64_t)vn_dtype_size(cases[i].type);
+        struct vn_memplan p;
+        struct vn_error err = {0};
+        CHECK_INT(vn_memplan_make(&c, true, &b, &o, &p, &err), VN_OK);
+        CHECK_INT(p.job_bytes, cases[i].tokens ? cases[i].tokens * row : VN_MEMPLAN_ROWS_BYTES);
+        CHECK_INT(p.full_jobs, cases[i].tokens > 0);
+        CHECK(p.job_bytes <= VN_MEMPLAN_ROWS_BYTES);
+    }
+}
+
 static int64_t most_records; /* of one slice, so far */
 static int (*real_pool)(struct vn_backend *, const struct vn_seqs *,
                         const struct vn_pool_args *, struct vn_error *);
@@ -140,6 +165,7 @@ static void what_does_not_fit_is_refused(void) {
 int main(void) {
     TEST(arenas_that_cannot_be_are_refused);
     TEST(plans_of_3b);
+    TEST(jobs_of_whole_waves);
     TEST(many_records_are_split);
     TEST(what_does_not_fit_is_refused);
     return check_done();
