@@ -1,11 +1,12 @@
 /* attn.cu - attention inside every sequence of a packed batch, in fp16 or bf16.
  *
- * Batches of short sequences are attn_short.cu's; this kernel takes any length, and batches
- * where few sequences are long. A warp owns 16 query rows of one to four heads (64 to 128
- * columns) and walks over the keys of its sequence in steps of VN_ATTN_KEYS with
- * a running maximum and sum in f32. The warps of a block share the keys and values of a
- * step in shared memory; q and k are rotated on their way in. A row is computed the same
- * way whatever the number of warps and whoever its neighbours are. */
+ * Batches of short sequences are attn_short.cu's, and long ones with heads of 64, on Hopper,
+ * attn_hopper.cu's; this kernel takes any length, and batches where few sequences are long. A
+ * warp owns 16 query rows of one to four heads (64 to 128 columns) and walks over the keys of
+ * its sequence in steps of VN_ATTN_KEYS with a running maximum and sum in f32. The warps of a
+ * block share the keys and values of a step in shared memory; q and k are rotated on their way
+ * in. A row is computed the same way whatever the number of warps and whoever its neighbours
+ * are. */
 #include "attn.cuh"
 
 /* Warps of a multiprocessor, at least; shared memory for one step of keys and values, or
@@ -190,12 +191,29 @@ static int for_head(struct vn_cuda *c, const struct vn_seqs *s,
     }
 }
 
+/* Long records by the one kernel, the others, if there are any, by the other. */
+static int by_length(struct vn_cuda *c, const struct vn_seqs *s, const struct vn_attn_args *a,
+                     struct vn_error *err) {
+    bool shorter = false;
+    for (int64_t i = 0; i < s->n_seq && !shorter; i++) {
+        const int32_t n = s->host[i + 1] - s->host[i];
+        shorter = n && n <= VN_TILE_ATTN_LONG;
+    }
+    int rc = VN_OK;
+    if (shorter)
+        rc = vn_cuda_attn_short(c, VN_TILE_ATTN_LONG / 16, s, a, err);
+    return rc ? rc : vn_cuda_attn_hopper(c, s, a, err);
+}
+
 int vn_cuda_attn(struct vn_backend *be, const struct vn_seqs *s,
                  const struct vn_attn_args *a, struct vn_error *err) {
     struct vn_cuda *c;
     int rc = vn_cuda_enter(be, &c, err);
     if (rc || !s->n_tok)
         return rc;
+    if (c->sm == 90 && c->base.act != VN_F32 && a->d_head == 64 &&
+        s->max_len > VN_TILE_ATTN_LONG)
+        return by_length(c, s, a, err);
     int warps = c->base.act != VN_F32
                   ? vn_tile_attn_short(s->n_seq, s->n_tok, s->max_len, a->d_head)
                   : 0;

@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(short_config<HD>::threads(ONE), short_config<H
     int head = (int)(blockIdx.x % groups) * S::heads, heads = min(S::heads, a.n_heads - head);
     int lane = threadIdx.x % 32, mine = threadIdx.x / 32 * 16;
     int t0 = cu[b], n = cu[b + 1] - t0;
-    if (mine >= n)
+    if (mine >= n || n > (int)blockDim.x / 2)
         return;
     int width = a.n_heads * HD;
     int part = (int)blockDim.x / 2 * S::stride; /* from queries to keys to values */

@@ -32,6 +32,7 @@ struct vn_cuda {
     size_t product_bytes; /* grown at need, then kept */
     struct vn_load *load;
     struct vn_loading times;
+    void *encode; /* the driver's function behind maps.h, found at need */
     cudaEvent_t *stamps; /* [VN_STAMPS], from the first stamp on; made at need */
 };
 
@@ -98,9 +99,15 @@ int vn_cuda_glu(struct vn_cuda *c, const void *g, void *y, int64_t rows, int64_t
 int vn_cuda_attn_f32(struct vn_cuda *c, const struct vn_seqs *s,
                      const struct vn_attn_args *a, struct vn_error *err);
 
-/* attn with activations in 16 bits, a sequence in each block of `warps` warps. */
+/* attn with activations in 16 bits, a sequence in each block of `warps` warps; of longer
+ * sequences, of more than 16 tokens a warp, nothing. */
 int vn_cuda_attn_short(struct vn_cuda *c, int warps, const struct vn_seqs *s,
                        const struct vn_attn_args *a, struct vn_error *err);
+
+/* attn of the records of more than VN_TILE_ATTN_LONG tokens, with heads of 64 in 16 bits, on
+ * compute capability 9.0. */
+int vn_cuda_attn_hopper(struct vn_cuda *c, const struct vn_seqs *s,
+                        const struct vn_attn_args *a, struct vn_error *err);
 
 /* linear with sides of any size: weight [n_out, n_in] act type, bias [n_out] f32. */
 int vn_cuda_gemm_any(struct vn_cuda *c, const struct vn_linear_args *a,

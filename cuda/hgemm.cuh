@@ -16,8 +16,8 @@
 #define VN_HGEMM_CUH
 
 #include "backend.h"
-#include "hopper.cuh"
 #include "util.cuh"
+#include "warpgroup.cuh"
 
 enum { BM = 128, BN = 256, BK = 64, CM = 2, HGEMM_THREADS = 384, HGEMM_SHARED = 232448 };
 
@@ -126,13 +126,6 @@ static __device__ __forceinline__ void values(uint32_t y[2], const uint32_t h[BN
     }
 }
 
-// Where row r, column j of a block lies, in values: swizzled in pieces of 16 bytes as the
-// TMA wants it.
-template <int BLOCK> static __device__ __forceinline__ int out_at(int r, int j) {
-    int x = BLOCK == 64 ? r & 7 : r >> 1 & 3;
-    return r * BLOCK + (((j / 8) ^ x) * 8 | j % 8);
-}
-
 // What a warp stores its rows with: two buffers of a block each that take turns.
 struct outlet {
     const CUtensorMap *map;
@@ -151,7 +144,7 @@ static __device__ __forceinline__ void store_block(const uint32_t v[BLOCK / 8][2
     __syncwarp();
 #pragma unroll
     for (int j = 0; j < BLOCK / 8; j += 2)
-        stmatrix4(out + out_at<BLOCK>(lane % 16, 8 * j + lane / 16 * 8), v[j][0], v[j][1],
+        stmatrix4(out + tile_at<BLOCK>(lane % 16, 8 * j + lane / 16 * 8), v[j][0], v[j][1],
                   v[j + 1][0], v[j + 1][1]);
     store_ready();
     __syncwarp();
@@ -175,14 +168,6 @@ static __device__ __forceinline__ void finish_block(const uint32_t h[BN / 8][2],
 }
 
 // ---- products -------------------------------------------------------------------------
-
-// Describes a tile in shared memory, rows of 64 16-bit values along the inner dimension,
-// swizzled in units of 8 rows of 128 bytes as the TMA leaves it. Adding 2 advances by 16
-// values of the inner dimension.
-static __device__ __forceinline__ uint64_t wgmma_operand(const void *tile) {
-    return (uint64_t)(smem_address(tile) >> 4 & 0x3fff) | (uint64_t)1 << 16 |
-           (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
-}
 
 // Stage s times 64 rows of x, added to c; `first` starts anew.
 template <class T>

@@ -176,6 +176,11 @@ static __device__ __forceinline__ void stmatrix4(void *p, uint32_t a, uint32_t b
                  : "memory");
 }
 
+// Waits for all of the warpgroup.
+static __device__ __forceinline__ void warpgroup_sync() {
+    asm volatile("bar.sync %0, 128;\n" ::"r"(1 + (int)threadIdx.x / 128) : "memory");
+}
+
 // ---- products of a warpgroup ----------------------------------------------------------
 
 static __device__ __forceinline__ void wgmma_begin() {
@@ -188,14 +193,15 @@ template <int N> static __device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;\n" ::"n"(N) : "memory");
 }
 
-#define VN_R40 \
+#define VN_R32 \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
-    "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, " \
-    "%36, %37, %38, %39"
-#define VN_R80 VN_R40 \
+    "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define VN_R40 VN_R32 ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define VN_R64 VN_R40 \
     ", %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, " \
-    "%56, %57, %58, %59, %60, %61, %62, %63, %64, %65, %66, %67, %68, %69, %70, %71, " \
-    "%72, %73, %74, %75, %76, %77, %78, %79"
+    "%56, %57, %58, %59, %60, %61, %62, %63"
+#define VN_R80 VN_R64 \
+    ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
 #define VN_R96 VN_R80 \
     ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define VN_R128 VN_R96 \
@@ -205,8 +211,10 @@ template <int N> static __device__ __forceinline__ void wgmma_wait() {
 
 #define VN_C4(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
 #define VN_C16(j) VN_C4(j), VN_C4(j + 1), VN_C4(j + 2), VN_C4(j + 3)
-#define VN_C40 VN_C16(0), VN_C16(4), VN_C4(8), VN_C4(9)
-#define VN_C80 VN_C16(0), VN_C16(4), VN_C16(8), VN_C16(12), VN_C16(16)
+#define VN_C32 VN_C16(0), VN_C16(4)
+#define VN_C40 VN_C32, VN_C4(8), VN_C4(9)
+#define VN_C64 VN_C32, VN_C16(8), VN_C16(12)
+#define VN_C80 VN_C64, VN_C16(16)
 #define VN_C96 VN_C80, VN_C16(20)
 #define VN_C128 VN_C96, VN_C16(24), VN_C16(28)
 // c [64, N] = a [64, 16] b' + (add ? c : 0), b [N, 16]: row 16 w + l / 4 (+ 8) of warp w,
@@ -223,14 +231,34 @@ template <class T, int N> struct wgmma;
                          : "l"(a), "l"(b), "r"(add));                                        \
         }                                                                                    \
     };
+VN_WGMMA(__half, "f16", 64, VN_R32, "%32", "%33", "%34", VN_C32)
 VN_WGMMA(__half, "f16", 80, VN_R40, "%40", "%41", "%42", VN_C40)
+VN_WGMMA(__half, "f16", 128, VN_R64, "%64", "%65", "%66", VN_C64)
 VN_WGMMA(__half, "f16", 160, VN_R80, "%80", "%81", "%82", VN_C80)
 VN_WGMMA(__half, "f16", 192, VN_R96, "%96", "%97", "%98", VN_C96)
 VN_WGMMA(__half, "f16", 256, VN_R128, "%128", "%129", "%130", VN_C128)
+VN_WGMMA(__nv_bfloat16, "bf16", 64, VN_R32, "%32", "%33", "%34", VN_C32)
 VN_WGMMA(__nv_bfloat16, "bf16", 80, VN_R40, "%40", "%41", "%42", VN_C40)
+VN_WGMMA(__nv_bfloat16, "bf16", 128, VN_R64, "%64", "%65", "%66", VN_C64)
 VN_WGMMA(__nv_bfloat16, "bf16", 160, VN_R80, "%80", "%81", "%82", VN_C80)
 VN_WGMMA(__nv_bfloat16, "bf16", 192, VN_R96, "%96", "%97", "%98", VN_C96)
 VN_WGMMA(__nv_bfloat16, "bf16", 256, VN_R128, "%128", "%129", "%130", VN_C128)
+
+// The same for 64 columns, with a's rows in registers, as ldmatrix4 would leave those of each
+// warp, and b turned: [16, 64], a tile of 64 values from row to row.
+template <class T> struct wgmma_turned;
+#define VN_WGMMA_TURNED(T, type)                                                             \
+    template <> struct wgmma_turned<T> {                                                     \
+        static __device__ __forceinline__ void add(float c[8][4], const uint32_t a[4],       \
+                                                   uint64_t b) {                             \
+            asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." type "." type         \
+                         " {" VN_R32 "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"           \
+                         : VN_C32                                                            \
+                         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));              \
+        }                                                                                    \
+    };
+VN_WGMMA_TURNED(__half, "f16")
+VN_WGMMA_TURNED(__nv_bfloat16, "bf16")
 
 #endif // VN_HOPPER
 #endif

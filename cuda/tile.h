@@ -24,6 +24,10 @@
 #define VN_TILE_ATTN_FIT(d) (99 * 1024 / VN_TILE_ATTN_WARP_BYTES(d))
 #define VN_TILE_ATTN_SHORT_MAX(d) (VN_TILE_ATTN_FIT(d) < 12 ? VN_TILE_ATTN_FIT(d) : 12)
 
+/* The most tokens that a block takes in whatever batch: on Hopper, where heads are of 64,
+ * attn_hopper.cu has those that have more. */
+#define VN_TILE_ATTN_LONG (16 * VN_TILE_ATTN_SHORT_MAX(64))
+
 /* Warps of a block that takes a whole sequence; 0: the longest is too long for that, or so
  * much longer than others that most warps would have nothing to do. */
 static inline int vn_tile_attn_short(int64_t n_seq, int64_t n_tok, int32_t max_len,

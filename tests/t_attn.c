@@ -117,27 +117,78 @@ static void attn_edges(void) {
     verdicts("attn edges");
 }
 
-/* A NaN comes out where it went in, and nowhere else. */
-static void nan_stays(void) {
-    const struct layout *l = &layouts[N_LAYOUTS - 1];
-    const int heads = 2, k = 24;
-    int64_t t = layout_tokens(l), hk = heads * k, from = 17 + 2, to = from + 170;
-    for (int64_t bad = from; bad < to;
-         bad += 169) { /* first and last row of a sequence */
-        float *qkv = rnd_array(t * 3 * hk, 1);
-        float *clean = need((size_t)(t * hk), 4), *dirty = need((size_t)(t * hk), 4);
+/* Lengths at the edges of the kernel for long records with heads of 64: its tiles of 128 rows
+ * and 64 for each warpgroup, its steps of 64 keys, and its ring of four. Alone, in a batch, and
+ * behind others, where a tile of copies crosses their end. `small` has a few. */
+static void attn_long(void) {
+    static const struct layout all_of = {
+        12, {193, 1, 255, 256, 70, 257, 319, 0, 320, 385, 192, 577}};
+    static const struct layout few_of = {5, {30, 257, 193, 5, 320}};
+    const struct layout *l = small ? &few_of : &all_of;
+    for (int kind = 0; kind < (esm2_only() ? 1 : 2); kind++) {
+        const int heads = 3 - kind, k = 64;
+        const float theta = kind ? ALIBI : 10000;
+        int64_t n = layout_tokens(l), d = heads * k;
+        float *qkv = rnd_array(n * 3 * d, 2), *all = need((size_t)(n * d), 4);
+        float *one = need((size_t)(n * d), 4), *want = need((size_t)(n * d), 4);
+        run_attn(reference, l, qkv, heads, k, theta, want);
         FOR_EACH(i) {
-            run_attn(open_now[i], l, qkv, heads, k, 10000, clean);
-            qkv[bad * 3 * hk + hk] = NAN; /* in a key of head 0: all its queries see it */
-            run_attn(open_now[i], l, qkv, heads, k, 10000, dirty);
-            qkv[bad * 3 * hk + hk] = 0.5f;
-            for (int64_t j = 0; j < t * hk; j++) {
-                bool hit = j / hk >= from && j / hk < to && j % hk < k;
-                if (hit ? !isnan(dirty[j]) : dirty[j] != clean[j])
-                    complain(i, "NaN lost or spread", "attn", (double)j, (double)bad);
+            const char *where = kind ? "long, alibi" : "long, rope";
+            bool ok = run_attn(open_now[i], l, qkv, heads, k, theta, all);
+            compare(i, where, ok, all, want, n, d,
+                    by_type(1.5e-6, 5e-3, 1e-3) * more_on_gpu(i, 4));
+            int64_t t = 0;
+            for (int s = 0; s < l->n_seq; t += l->len[s++]) {
+                const struct layout alone = {1, {l->len[s]}};
+                if (!l->len[s])
+                    continue;
+                run_attn(open_now[i], &alone, qkv + t * 3 * d, heads, k, theta, one);
+                equal(i, "a sequence depends on its neighbours", where, one, all + t * d,
+                      (size_t)(l->len[s] * d) * 4);
             }
         }
-        free(qkv), free(clean), free(dirty);
+        free(qkv), free(all), free(one), free(want);
+    }
+    verdicts("attn long");
+}
+
+/* A NaN of sequence s, in head 0 of row `bad` of its queries, keys or values (part 0, 1 or 2),
+ * comes out where it went in, and nowhere else. */
+static void nan_case(const struct layout *l, int k, int s, int64_t bad, int part) {
+    const int heads = 2;
+    int64_t t = layout_tokens(l), hk = heads * k, from = 0;
+    for (int i = 0; i < s; i++)
+        from += l->len[i];
+    float *qkv = rnd_array(t * 3 * hk, 1);
+    float *clean = need((size_t)(t * hk), 4), *dirty = need((size_t)(t * hk), 4);
+    FOR_EACH(i) {
+        float *at = &qkv[((from + bad) * 3 + part) * hk], was = *at;
+        run_attn(open_now[i], l, qkv, heads, k, 10000, clean);
+        *at = NAN;
+        run_attn(open_now[i], l, qkv, heads, k, 10000, dirty);
+        *at = was;
+        for (int64_t j = 0; j < t * hk; j++) {
+            const int64_t row = j / hk - from, column = j % hk;
+            bool hit = row >= 0 && row < l->len[s] && column < (part == 2 ? 1 : k);
+            if (!part)
+                hit = hit && row == bad; /* a key is seen by all queries */
+            if (hit ? !isnan(dirty[j]) : dirty[j] != clean[j])
+                complain(i, "NaN lost or spread", "attn", (double)j, (double)bad);
+        }
+    }
+    free(qkv), free(clean), free(dirty);
+}
+
+/* First and last row of a sequence; and, of heads of 64, rows that lie in the last tile of
+ * keys and values of the long sequence before them. */
+static void nan_stays(void) {
+    static const struct layout behind = {3, {193, 200, 3}};
+    for (int part = 0; part < 3; part++) {
+        nan_case(&layouts[N_LAYOUTS - 1], 24, 2, 0, part);
+        nan_case(&layouts[N_LAYOUTS - 1], 24, 2, 169, part);
+        nan_case(&behind, 64, 1, 0, part);
+        nan_case(&behind, 64, 1, 199, part);
+        nan_case(&behind, 64, 2, 1, part);
     }
     verdicts("nan stays");
 }
@@ -188,6 +239,7 @@ static void tests(void) {
     run_op("attn", attn);
     run_op("attn invariance", attn_invariance);
     run_op("attn edges", attn_edges);
+    run_op("attn long", attn_long);
     run_op("nan stays", nan_stays);
 }
 

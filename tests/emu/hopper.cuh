@@ -112,6 +112,10 @@ static inline void stmatrix4(void *p, uint32_t a, uint32_t b, uint32_t c, uint32
     emu_stmatrix(p, r, at);
 }
 
+static inline void warpgroup_sync(EMU_HERE) {
+    emu_barrier(1 + (int)threadIdx.x / 128, 128, 0, "warpgroup_sync", at);
+}
+
 /* ---- products of a warpgroup ----------------------------------------------------- */
 
 /* c [64, n] += a [64, 16] b' [n, 16], or =; both in shared memory. */
@@ -130,6 +134,13 @@ template <int N> static inline void wgmma_wait(EMU_HERE) {
 template <class T, int N> struct wgmma {
     static void add(float c[N / 8][4], uint64_t a, uint64_t b, int add, EMU_HERE) {
         emu_wgmma(c, a, b, N, add != 0, emu_is_bf16<T>, at);
+    }
+};
+/* c [64, 64] += a b, a in registers, b [16, 64]. */
+void emu_wgmma_turned(float (*c)[4], const uint32_t *a, uint64_t b, bool bf16, emu_at at);
+template <class T> struct wgmma_turned {
+    static void add(float c[8][4], const uint32_t a[4], uint64_t b, EMU_HERE) {
+        emu_wgmma_turned(c, a, b, emu_is_bf16<T>, at);
     }
 };
 

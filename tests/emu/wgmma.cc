@@ -45,6 +45,7 @@ static const float *halves(bool bf16) {
 struct product {
     float (*c)[4];
     uint64_t a, b;
+    const uint32_t *rows; /* a as it is in registers, and b [16, n], or NULL */
     int n;
     bool add, bf16;
     emu_at at;
@@ -58,23 +59,36 @@ static void remember(const product *p, const descriptor &d, int rows) {
                  emu_shared_at(first, emu_cluster_rank(), bytes, p->at), bytes);
 }
 
+/* What lane l of warp w brings of a: rows 16 w + l / 4 and 8 more, columns 2 (l % 4), the next
+ * one, and 8 more of both. */
+static void unpack(float a[ROWS][K], product *const *threads, const float *value) {
+    for (int t = 0; t < 128; t++)
+        for (int i = 0; i < 8; i++)
+            a[t / 32 * 16 + t % 32 / 4 + i / 2 % 2 * 8][t % 4 * 2 + i % 2 + i / 4 * 8] =
+                value[threads[t]->rows[i / 2] >> i % 2 * 16 & 0xffff];
+}
+
 /* Row 16 w + l / 4, and 8 more for i >= 2, of warp w; column 8 j + 2 (l % 4), and one more
  * for odd i: c[j][i] of lane l. */
 static void multiply(void *const *brought) {
     static float a[ROWS][K], b[K][MAX_N], c[ROWS][MAX_N];
     product *const *threads = (product *const *)brought;
     const product *p = threads[0];
-    const descriptor da = descriptor_of(p->a, p->at), db = descriptor_of(p->b, p->at);
+    const descriptor da = p->rows ? descriptor{0, 0} : descriptor_of(p->a, p->at);
+    const descriptor db = descriptor_of(p->b, p->at);
     const float *value = halves(p->bf16);
     for (int i = 1; i < 128; i++)
         if (threads[i]->a != p->a || threads[i]->b != p->b || threads[i]->n != p->n ||
-            threads[i]->add != p->add)
+            threads[i]->add != p->add || !threads[i]->rows != !p->rows)
             emu_fail(p->at, "threads of a warpgroup disagree on a product");
+    if (p->rows)
+        unpack(a, threads, value);
     for (int k = 0; k < K; k++) {
-        for (int i = 0; i < ROWS; i++)
+        for (int i = 0; i < ROWS && !p->rows; i++)
             a[i][k] = value[piece(da, i, k / 8, p->at)[k % 8]];
         for (int i = 0; i < p->n; i++)
-            b[k][i] = value[piece(db, i, k / 8, p->at)[k % 8]];
+            b[k][i] = value[p->rows ? piece(db, k, i / 8, p->at)[i % 8]
+                                      : piece(db, i, k / 8, p->at)[k % 8]];
     }
     for (int t = 0; t < 128; t++)
         for (int j = 0; j < p->n / 8; j++)
@@ -87,12 +101,18 @@ static void multiply(void *const *brought) {
             for (int i = 0; i < 4; i++)
                 threads[t]->c[j][i] =
                     c[t / 32 * 16 + t % 32 / 4 + i / 2 * 8][8 * j + t % 4 * 2 + i % 2];
-    remember(p, da, ROWS);
-    remember(p, db, p->n);
+    if (!p->rows)
+        remember(p, da, ROWS);
+    remember(p, db, p->rows ? K : p->n);
 }
 
 void emu_wgmma(float (*c)[4], uint64_t a, uint64_t b, int n, bool add, bool bf16, emu_at at) {
-    product mine = {c, a, b, n, add, bf16, at, emu_own()};
+    product mine = {c, a, b, nullptr, n, add, bf16, at, emu_own()};
+    emu_warpgroup(multiply, &mine, "wgmma", at);
+}
+
+void emu_wgmma_turned(float (*c)[4], const uint32_t *a, uint64_t b, bool bf16, emu_at at) {
+    product mine = {c, 0, b, a, 64, true, bf16, at, emu_own()};
     emu_warpgroup(multiply, &mine, "wgmma", at);
 }
 
