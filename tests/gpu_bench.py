@@ -38,6 +38,7 @@ BUILT = os.path.join(TOP, os.environ.get("B", "build/last"), "tests")
 BIN = os.environ.get("VN_BIN", os.path.join(TOP, "bin"))
 ROUNDS = 2
 GEMM_SECONDS = 4
+ROWS_SECONDS = 10  # of token rows, and of vectors beside them: both have a beginning and an end
 
 # layers, width, heads, tokens/s to expect
 MODELS = {"3B": (36, 2560, 40, 100e3), "650M": (33, 1280, 20, 400e3),
@@ -97,8 +98,9 @@ def table(log):
         if part == DNA and r.get("vn"):
             lines.append(f"{part}: {r['vn']:.0f} tokens/s, wanted {DNA_WANTED:.0f}")
         if r.get("rows_f16"):
+            less = 100 - 100 * r["rows_f16"] / r["rows_pooled"]
             lines.append(f"{part}: token rows in fp16 through a pipe {r['rows_f16']:.0f} tokens/s, "
-                         f"{100 - 100 * r['rows_f16'] / r['vn']:.1f} % less, wanted under 5")
+                         f"pooled {r['rows_pooled']:.0f}: {less:.1f} % less, wanted under 5")
         if r.get("memory_16k"):
             lines.append(f"{part}: --max-tokens 16384 takes {r['memory_16k'] / 1024:.2f} GiB of "
                          "the device, wanted under 8")
@@ -319,7 +321,9 @@ def measure(part, opts, where, sampler, gemms, result):
             peer.close()
         result.update(profile(embed(model, short, sampler, "--pool", "auto", "--profile")["said"]))
         if part == "3B/w52":
-            result["rows_f16"] = embed(model, tokens, sampler, "--dtype", "f16")["rate"]
+            long = make_tokens(os.path.join(where, "long"), load, rate * ROWS_SECONDS)
+            result["rows_pooled"] = embed(model, long, sampler, "--pool", "auto")["rate"]
+            result["rows_f16"] = embed(model, long, sampler, "--dtype", "f16")["rate"]
             result["memory_16k"] = embed(model, short, sampler, "--pool", "mean", "--max-tokens",
                                          "16384")["memory"]
             if opts.gpus > 1:
