@@ -315,11 +315,12 @@ end_all() { # what still runs is ended, and does not count
     gone 800 || for pid in "${!running[@]}"; do kill -KILL "$pid"; done 2>/dev/null
     gone 200
 }
-end_watcher() {
-    [ -n "${running[$watcher]-}" ] || return 0
-    unset "running[$watcher]"
-    kill -KILL "$watcher"
-    wait "$watcher"
+end_watcher() { # process, or the last one
+    local pid=${1-$watcher}
+    [ -n "${running[$pid]-}" ] || return 0
+    unset "running[$pid]"
+    kill -KILL "$pid"
+    wait "$pid"
 } 2>/dev/null
 
 # The one that failed first: a cut stream and a closed pipe are what the neighbours of the
@@ -355,11 +356,15 @@ explain() { # status
 
 # Waits until all have ended; then everything has gone well, or this is the end.
 await_all() {
-    local cause=-1 i rc why
+    local cause=-1 i rc why erase='' counting=$watcher
     while ! collect && [ $failed = 0 ]; do wait -n "${!running[@]}" 2>/dev/null; done
     gone 1000 || end_all
-    end_watcher
-    [ -z "$ticks" ] || printf '\r\033[K' >&2
+    [ -z "$ticks" ] || erase='\r\033[K'
+    ticks=''
+    start_watcher # there must be one until the end, which is to show nothing now
+    end_watcher "$counting"
+    # shellcheck disable=SC2059
+    printf "$erase" >&2
     find_cause
     if [ $cause -ge 0 ]; then
         cat "$tmp/$cause.err" >&2 2>/dev/null
@@ -372,8 +377,8 @@ await_all() {
 leave() { # also on the way out after any failure
     trap '' INT TERM HUP
     end_all
-    end_watcher
     clean_up
+    end_watcher
 } 2>/dev/null
 interrupted() { # signal
     leave
@@ -388,6 +393,18 @@ try() {
     printf '%s' "$said"
 }
 
+# Puts files on the disk, where their file system knows how to.
+settle() {
+    local f said
+    for f; do
+        said=$(LC_ALL=C sync -- "$f" 2>&1) && continue
+        case $said in
+        *': Invalid argument' | *': Operation not supported' | *': Function not implemented') ;;
+        *) die 74 "${said#"sync: "}" ;;
+        esac
+    done
+}
+
 # ---- the graph ------------------------------------------------------------------------------
 
 open_directory() {
@@ -396,6 +413,13 @@ open_directory() {
         made=1
     fi
     case $dir in /*) ;; *) dir=./$dir ;; esac
+    { exec {lock}<"$dir"; } 2>/dev/null || die 74 "cannot read directory '$dir'"
+    fds[$lock]=1
+    flock -n -E 75 "$lock" 2>/dev/null # what cannot be locked, as on NFS, is taken as it is
+    if [ $? = 75 ]; then
+        made=0
+        die 75 "'$dir' is in use by another run"
+    fi
     tmp=$(try mktemp -d "$dir/.$me.XXXXXX") || exit
     export VN_PREDICT=$tmp
 }
@@ -465,7 +489,7 @@ start_classifiers() {
 
 start_watcher() {
     pipe
-    ( exec {w}>&- && watch "$r" ) &
+    ( exec {w}>&- {lock}<&- && watch "$r" ) &
     watcher=$!
     running[$watcher]=${#pids[@]}
     pids+=("$watcher") names+=(watcher)
@@ -507,7 +531,7 @@ finish() {
     for f in "${names[@]}"; do
         [ ! -d "$dir/$f" ] || die 74 "cannot replace '$dir/$f': it is a directory"
     done
-    try sync -- "$tmp/files"/*
+    settle "$tmp/files"/*
     try rm -f -- "$dir/calls.tsv"
     for f in "${names[@]}"; do # what an earlier run left and this one has not, goes
         sync -- "$dir" 2>/dev/null # each step before the next, where the file system can
@@ -517,11 +541,12 @@ finish() {
             rm -f -- "$dir/$f"
         fi
     done
+    sync -- "$dir" 2>/dev/null
     [ $quiet = 1 ] || [ $verbose = 0 ] || echo "$me: results in '$dir', $SECONDS s" >&2
 }
 
 model=() column=() make=() width=() share=() trained='' shortest=''
-tmp='' made=0 watcher=0 ticks='' failed=0
+tmp='' made=0 lock='' watcher=0 ticks='' failed=0
 parse "$@"
 check_options
 here=${BASH_SOURCE[0]%/*}

@@ -266,6 +266,9 @@ ended "SIGTERM, with two programs stopped" 143
 [ $(((${EPOCHREALTIME/[.,]/} - from) / 1000)) -lt 2000 ]
 say $? "SIGTERM, with two programs stopped: within 2 s"
 start
+$predict -m both -o "$PWD/run/out" reads.fa 2>second
+[ $? = 75 ] && grep -qx "vn-predict: '.*/run/out' is in use by another run" second && [ -s run/out/.vn*/frames.tsv ]
+say $? "a second run into the same directory is refused"
 exec 4>&-
 wait $pid && [ "$(wc -l <run/out/calls.tsv)" = 9301 ]
 say $? "left alone, the same run is complete"
@@ -288,17 +291,42 @@ moved() { # reads, fatal move: a run that replaces what is in run/out
     wait $!
 }
 results() { (cd "$1" && cat calls.tsv frames.tsv provenance.jsonl prediction_results*); }
+all_swept() { # within 3 s
+    local i
+    for ((i = 0; i < 30; i++)); do
+        [ -z "$(leftovers)" ] && return
+        sleep 0.1
+    done
+    leftovers | sed 's/^/# left: /'
+    return 1
+}
 awk '/^>/ && ++n > 50 { exit } { print }' reads.fa >fewer.fa
 for f in fewer reads; do
     rm -rf run && mkdir run && moved $f.fa 0 && mv run/out of_$f
 done
 bad=0 fresh=0 n=0
 while rm -rf run && mkdir run && cp -r of_fewer run/out && n=$((n + 1)) && ! moved reads.fa $n; do
+    all_swept || bad=1
     [ -e run/out/calls.tsv ] || continue
     results run/out | cmp -s - <(results of_reads) && fresh=$((fresh + 1)) || bad=1
 done 2>/dev/null
-[ $bad = 0 ] && [ $n -gt 6 ] && [ $fresh -gt 0 ] && [ -z "$(ls -d run/out/.v* 2>/dev/null)" ]
-say $? "kill -9 between the moves: no calls.tsv beside files of another run ($n, $fresh)"
+[ $bad = 0 ] && [ $n -gt 6 ] && [ $fresh -gt 0 ] && all_swept
+say $? "kill -9 between the moves: no calls.tsv beside files of another run, nothing is left ($n, $fresh)"
+
+# a file system without fsync is none that fails
+others sync
+instead sync/sync <<'END'
+#!/bin/sh
+for f; do :; done
+echo "sync: error syncing '$f': $WORDS" >&2
+exit 1
+END
+for words in "Invalid argument:0" "Input/output error:74"; do
+    rm -rf run && mkdir run && WORDS=${words%:*} sync/$predict -m both -o run/out fewer.fa 2>err
+    [ $? = ${words#*:} ] && [ "$(ls -A run | wc -l)" = $((${words#*:} == 0)) ] &&
+        ! grep -q '^sync' err && [ "$(grep -c "error syncing .*${words%:*}" err)" = $((${words#*:} > 0)) ]
+    say $? "sync: ${words%:*}"
+done
 
 # ---- no deadlock ------------------------------------------------------------------------
 
