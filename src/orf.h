@@ -46,7 +46,7 @@ enum vn_orf_status {
 extern const char *const vn_orf_status_text[VN_ORF_N_STATUS];
 
 /* Has a sequence one of the letters E F I J L O P Q Z, upper or lower case? IUPAC has no
- * nucleotide for them, and of a protein they are two letters of five. X is neither: some
+ * nucleotide for them, and of a protein they are one letter of three. X is neither: some
  * programs mask with it. */
 bool vn_orf_foreign(const char *seq, size_t n);
 
