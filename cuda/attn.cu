@@ -1,7 +1,8 @@
 /* attn.cu - attention inside every sequence of a packed batch, in fp16 or bf16.
  *
- * Batches of short sequences are attn_short.cu's, and long ones with heads of 64, on Hopper,
- * attn_hopper.cu's; this kernel takes any length, and batches where few sequences are long. A
+ * Batches of short sequences are attn_short.cu's. Others with heads of 64, on Hopper, are
+ * shared by length: attn_hopper.cu has the long sequences, attn_short.cu the rest. This kernel
+ * takes any length, and batches where few sequences are not quite so short. A
  * warp owns 16 query rows of one to four heads (64 to 128 columns) and walks over the keys of
  * its sequence in steps of VN_ATTN_KEYS with a running maximum and sum in f32. The warps of a
  * block share the keys and values of a step in shared memory; q and k are rotated on their way

@@ -1,5 +1,6 @@
-// attn.cuh - what the two kernels of attention in fp16 or bf16 share: the arithmetic of 16
-// query rows of one head against a step of keys, so that both give the same bits.
+// attn.cuh - what attn.cu and attn_short.cu share: the arithmetic of 16 query rows of one head
+// against a step of keys, so that both give the same bits. (attn_hopper.cu takes of it what is
+// not that; which records are its own depends on nothing but their length.)
 //
 // Fragments are those of mma.m16n8k16: in an accumulator [16, 8] lane l holds columns
 // 2 (l % 4) and the next one of rows l / 4 and l / 4 + 8.

@@ -1,11 +1,12 @@
 /* attn_short.cu - attention inside sequences that fit into shared memory as a whole.
  *
  * These are batches of up to 192 tokens a record, 160 with heads of 24, 112 with heads of 128
- * (vn_tile_attn_short); attn.cu takes longer ones. There blocks wait at a barrier in every step
- * of keys. Here each waits once: a block takes one sequence and one to four heads (64 to 128
- * columns), a warp 16 of the sequence's rows; it loads their queries, keys and values, rotates
- * them and, when all have done so, computes its rows head after head. What hides the wait for
- * the device's memory is the other blocks of the multiprocessor. */
+ * (vn_tile_attn_short), and, with heads of 64 on Hopper, such records of any batch. attn.cu
+ * takes longer ones; its blocks wait at a barrier in every step of keys. Here each waits once:
+ * a block takes one sequence and one to four heads (64 to 128 columns), a warp 16 of the
+ * sequence's rows; it loads their queries, keys and values, rotates them and, when all have
+ * done so, computes its rows head after head. What hides the wait for the device's memory is
+ * the other blocks of the multiprocessor. */
 #include "attn.cuh"
 
 /* ONE: all sequences have one step of keys. Then registers, 64 a thread or, with heads of 128,

@@ -16,7 +16,8 @@
  * Where nothing stands for q, k, v, the product was measured in whole models, with an `any`
  * that stored by warpgroups: 3B as fast as cuBLASLt, 650M 5 %, DNABERT-S (768) 11 % faster;
  * DNABERT-S's up with GLU 18 %. Sums that are added to the residual are cuBLASLt's: ours
- * took 2 to 20 % longer, but for those that a norm goes with (hgemm_norm.cu). */
+ * took 2 to 20 % longer; but hgemm_norm.cu has those of 320 x 320 and 480 x 480, with the norm
+ * behind them. */
 #include <stdlib.h>
 
 #include "cuda_int.h"

@@ -4,7 +4,9 @@
 // A block computes tiles of 64 x N, all of the same columns. One thread copies its part of
 // W once, and 64 x BK of x at a time into a ring of stages. Two warpgroups take turns: the
 // one multiplies a tile while the other works off its epilogue, out of the registers that
-// hold the sums, in f32. Only x comes through the L2 cache, once for each N columns.
+// hold the sums, in f32. Only x comes through the L2 cache, once for each N columns. (To have
+// it copied once for the blocks of a cluster took 5 to 25 % longer, and to store rows without
+// the TMA, 1 to 4 %, but for 480 with GELU, 3 % shorter.)
 //
 // One row of y is the same sum in the same order wherever it lies.
 #ifndef VN_HGEMM_KEPT_CUH

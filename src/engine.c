@@ -319,29 +319,35 @@ static int make_room(const struct vn_engine *e, struct slot *s, struct vn_error 
     return rc;
 }
 
+/* The end of the next slice, which begins with record *from or, where that is too long, behind
+ * it; 0: there is none. */
+static int64_t next_slice(const struct vn_engine *e, const struct vn_job *job, int64_t *from) {
+    while (*from < job->n_seq && job->outcome.data[*from] == VN_REC_TOO_LONG)
+        ++*from;
+    return *from < job->n_seq ? slice_end(e, job, *from) : 0;
+}
+
 /* Says what the copies of a job come to; each piece begins at a multiple of VN_ALIGN, and a
  * slice has two in and two out. */
 static int expect_copies(const struct vn_engine *e, const struct slot *s,
                          struct vn_error *err) {
     const struct vn_job *job = s->job;
-    const size_t n = (size_t)job->n_seq, pieces = 2 * n * VN_ALIGN;
-    const size_t tokens = (size_t)(job->cu_seqlens[n] - job->cu_seqlens[0]);
+    const size_t tokens = (size_t)(job->cu_seqlens[job->n_seq] - job->cu_seqlens[0]);
+    size_t pieces = 0;
     if (!e->b->ops.expect)
         return VN_OK;
+    for (int64_t from = 0, to; (to = next_slice(e, job, &from)) != 0; from = to)
+        pieces += 2 * VN_ALIGN;
     return e->b->ops.expect(e->b, tokens * sizeof(uint16_t) + s->cu.len + pieces,
                             job->out.len + s->bad.len + pieces, err);
 }
 
 /* Queues the whole job, slice by slice. */
 static int queue_job(struct vn_engine *e, struct slot *s, struct vn_error *err) {
-    const struct vn_job *job = s->job;
     int32_t *cu = (int32_t *)(void *)s->cu.data;
     int rc = VN_OK;
-    for (int64_t from = 0, to; from < job->n_seq && rc == VN_OK; from = to) {
-        to = from + 1;
-        if (job->outcome.data[from] == VN_REC_TOO_LONG)
-            continue;
-        to = slice_end(e, job, from);
+    for (int64_t from = 0, to; rc == VN_OK && (to = next_slice(e, s->job, &from)) != 0;
+         from = to) {
         rc = queue_slice(e, s, from, to, cu, err);
         cu += to - from + 1;
     }

@@ -118,11 +118,11 @@ static void attn_edges(void) {
 }
 
 /* Lengths at the edges of the kernel for long records with heads of 64: its tiles of 128 rows
- * and 64 for each warpgroup, its steps of 64 keys, and its ring of four. Alone, in a batch, and
- * behind others, where a tile of copies crosses their end. `small` has a few. */
+ * and 64 for each warpgroup, its steps of 128 keys or 64, and its ring of two. Alone, in a
+ * batch, and behind others, where a tile of copies crosses their end. `small` has a few. */
 static void attn_long(void) {
     static const struct layout all_of = {
-        12, {193, 1, 255, 256, 70, 257, 319, 0, 320, 385, 192, 577}};
+        13, {193, 1, 255, 256, 70, 257, 319, 0, 320, 321, 385, 192, 577}};
     static const struct layout few_of = {5, {30, 257, 193, 5, 320}};
     const struct layout *l = small ? &few_of : &all_of;
     for (int kind = 0; kind < (esm2_only() ? 1 : 2); kind++) {
