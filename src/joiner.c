@@ -210,8 +210,8 @@ static int open_waiting(struct stream *s, int64_t max_waiting, struct vn_error *
     return rc == VN_OK ? vn_order_new(&s->waiting, s->record, max_waiting, &s->order, err) : rc;
 }
 
-/* Rows of all streams wait for as long, so that each gets of the memory what it has of the
- * values. */
+/* Each stream gets of the memory what it has of the values, and so has room for as many rows
+ * as any other. */
 static int open_shelves(struct vn_joiner *j, int64_t memory, struct vn_error *err) {
     int rc = VN_OK;
     for (int k = 0; k < j->n && rc == VN_OK; k++) {

@@ -345,7 +345,7 @@ static void summarize(const struct orf *o) {
     if (o->foreign)
         vn_tool_warn(t,
                      "of %" PRIu64 " records %" PRIu64 " are not nucleotides, as they have "
-                     "letters of proteins: E F I J L O P Q Z; vn-pack takes those",
+                     "letters of proteins (E F I J L O P Q Z); proteins are for vn-pack",
                      o->records, o->foreign);
     vn_tool_note(t,
                  "%" PRIu64 " records, %" PRId64 " letters, %" PRId64 " chunks, %" PRIu64

@@ -53,16 +53,28 @@ peak() { # copies of the input, input, command: KiB of peak memory, or nothing
     cat rss
 }
 
+least() { # two numbers; one may be empty
+    if [ -z "$1" ] || { [ -n "$2" ] && [ "$2" -lt "$1" ]; }; then echo "$2"; else echo "$1"; fi
+}
+
 while IFS='|' read -r name command input copies slack <&3; do
-    # shellcheck disable=SC2086
-    a=$(peak "$copies" "$input" $command) b=$(peak $((10 * copies)) "$input" $command)
+    a='' b='' rc=1
+    for _ in 1 2 3; do # what threads have at a time differs: the least that was needed counts
+        # shellcheck disable=SC2086
+        a=$(least "$a" "$(peak "$copies" "$input" $command)")
+        # shellcheck disable=SC2086
+        b=$(least "$b" "$(peak $((10 * copies)) "$input" $command)")
+        [ -n "$a" ] && [ -n "$b" ] || break
+        [ $((b * 100)) -lt $((a * 105)) ] || [ $((b - a)) -lt "$slack" ]
+        rc=$?
+        [ $rc != 0 ] || break
+    done
     if [ -z "$a" ] || [ -z "$b" ]; then
         say_not_ok "$name"
         echo "# $(head -1 err)"
         continue
     fi
-    [ $((b * 100)) -lt $((a * 105)) ] || [ $((b - a)) -lt "$slack" ]
-    say $? "$name: $((a / 1024)).$((a % 1024 * 10 / 1024)) MiB, tenfold input $((b / 1024)).$((b % 1024 * 10 / 1024)) MiB"
+    say $rc "$name: $((a / 1024)).$((a % 1024 * 10 / 1024)) MiB, tenfold input $((b / 1024)).$((b % 1024 * 10 / 1024)) MiB"
 done 3< <(programs)
 # vn-join has no single input: twenty copies of both, and two hundred
 for n in 20 200; do

@@ -41,7 +41,8 @@ static bool passes(bool (*f)(), const char *seed) {
         _exit(right ? 0 : 3);
     }
     close(out[1]);
-    for (ssize_t m; n < sizeof said - 1 && (m = read(out[0], said + n, sizeof said - 1 - n)) > 0;)
+    const size_t most = sizeof said - 1;
+    for (ssize_t m; n < most && (m = read(out[0], said + n, most - n)) > 0;)
         n += (size_t)m;
     said[n] = 0;
     close(out[0]);
@@ -424,7 +425,8 @@ template <int FAULT, int BYTES> __global__ void sent(float *x) {
     cluster_sync();
     if (threadIdx.x == 0) {
         barrier_expect(words, BYTES);
-        send(place + (FAULT == NOT_ALIGNED), make_float4(3, (float)mine, 4, 5), words, 1 - mine);
+        send(place + (FAULT == NOT_ALIGNED), make_float4(3, (float)mine, 4, 5), words,
+             1 - mine);
     }
     if (FAULT != NO_WAIT && FAULT != NO_END)
         barrier_wait(words, 0);
