@@ -45,6 +45,7 @@ no temporary file is left | 0 | . $T/fixture.sh; vectors n=20000 d=64 >a; mkdir 
 the whole graph, from one input | 0 | . $T/fixture.sh; records 2000 >r.vn; $B/tests/mkmodel --layers 1 --width 32 --heads 2 m; embed() { vn-pack --vocab esm2 --column $1 --window 2000 | vn-embed -m m --device cpu --precision fp32 --pool mean; }; mkfifo f; for b in 1 256Mi; do (tee >(embed nucleotide >f) <r.vn | embed protein | timeout 120 vn-join --buffer $b f - >j.vn) && vn-view --check j.vn || exit 1; done
 a writer that dies | 65 | . $T/fixture.sh; vectors n=9000 >a; mkfifo f; head -c 100000 a >f & timeout 60 vn-join f a
 an error in one does not wait for the other | 65 | . $T/fixture.sh; vectors n=300 again=77 >a; mkfifo f; sleep 30 >f & timeout 10 vn-join f <(head -c 3 a) & p=$!; timeout 10 vn-join a <(echo no stream; sleep 20); rc=$?; kill %1 $p 2>/dev/null; exit $rc
+an error is not held up by a pipe that is ahead | 65 | . $T/fixture.sh; vectors n=20000 d=64 >a; timeout 20 vn-join --buffer 1 <(cat a) <(sleep 0.5; echo no stream)
 
 # ---- the command line
 one stream | 2 | . $T/fixture.sh; vectors >a; vn-join a
