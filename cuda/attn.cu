@@ -195,14 +195,15 @@ static int for_head(struct vn_cuda *c, const struct vn_seqs *s,
 /* Long records by the one kernel, the others, if there are any, by the other. */
 static int by_length(struct vn_cuda *c, const struct vn_seqs *s, const struct vn_attn_args *a,
                      struct vn_error *err) {
-    bool shorter = false;
-    for (int64_t i = 0; i < s->n_seq && !shorter; i++) {
+    int32_t longest = 0; /* of those that are not long */
+    for (int64_t i = 0; i < s->n_seq; i++) {
         const int32_t n = s->host[i + 1] - s->host[i];
-        shorter = n && n <= VN_TILE_ATTN_LONG;
+        if (n > longest && n <= VN_TILE_ATTN_LONG)
+            longest = n;
     }
     int rc = VN_OK;
-    if (shorter)
-        rc = vn_cuda_attn_short(c, VN_TILE_ATTN_LONG / 16, s, a, err);
+    if (longest)
+        rc = vn_cuda_attn_short(c, (longest + 15) / 16, s, a, err);
     return rc ? rc : vn_cuda_attn_hopper(c, s, a, err);
 }
 

@@ -27,26 +27,44 @@ enum { SHARED = STAGES * 2 * TILE + ROWS * 64 * 2 + 256 };
 /* ---- where a block is ------------------------------------------------------------ */
 
 /* Tiles of ROWS rows: sequence i begins with tile cu[i] / ROWS + i, which leaves room for all
- * of its own; what lies between is nobody's. */
+ * of its own; what lies between is nobody's. Blocks are those of the tiles of sequences
+ * [from, to), which have the long ones: where a batch begins with its longest records, as
+ * those of vn-pack do, few others. */
+struct range {
+    int from, to, tile; /* the first one's first tile */
+};
+
 struct place {
     int t0, n, r0; /* the sequence's first token and tokens; the tile's first row */
 };
 
 /* By all threads of the block: each round looks at THREADS sequences at once. */
-static __device__ __forceinline__ place place_of(const int32_t *cu, int n_seq, int tile) {
-    int lo = 0, stride = 1; /* the last sequence that begins at or before the tile */
-    while (stride * THREADS < n_seq)
+static __device__ __forceinline__ place place_of(const int32_t *cu, const range &of, int i) {
+    const int tile = of.tile + i;
+    int lo = of.from, stride = 1; /* the last sequence that begins at or before the tile */
+    while (stride * THREADS < of.to - of.from)
         stride *= THREADS;
     for (; stride; stride /= THREADS) {
-        const int i = lo + (int)threadIdx.x * stride;
-        lo += (__syncthreads_count(i < n_seq && __ldg(cu + i) / ROWS + i <= tile) - 1) * stride;
+        const int s = lo + (int)threadIdx.x * stride;
+        lo += (__syncthreads_count(s < of.to && __ldg(cu + s) / ROWS + s <= tile) - 1) * stride;
     }
     const int t0 = __ldg(cu + lo);
     return place{t0, __ldg(cu + lo + 1) - t0, (tile - t0 / ROWS - lo) * ROWS};
 }
 
-static int64_t tiles_of(const struct vn_seqs *s) {
-    return s->n_tok / ROWS + s->n_seq;
+static int first_tile(const struct vn_seqs *s, int i) {
+    return s->host[i] / ROWS + i;
+}
+
+/* From the first long sequence to the last one: there is one. */
+static range long_ones(const struct vn_seqs *s) {
+    range r = {0, (int)s->n_seq, 0};
+    while (s->host[r.from + 1] - s->host[r.from] <= VN_TILE_ATTN_LONG)
+        r.from++;
+    while (s->host[r.to] - s->host[r.to - 1] <= VN_TILE_ATTN_LONG)
+        r.to--;
+    r.tile = first_tile(s, r.from);
+    return r;
 }
 
 /* ---- rotation -------------------------------------------------------------------- */
@@ -67,8 +85,8 @@ static __device__ __forceinline__ void rotate8(uint4 &x, uint4 &y, const float4 
  * every eighth head, whose angles it so reads once. */
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    rotate_keys_kernel(const int32_t *cu, int n_seq, struct vn_attn_args a) {
-    const place p = place_of(cu, n_seq, (int)blockIdx.x);
+    rotate_keys_kernel(const int32_t *cu, range of, struct vn_attn_args a) {
+    const place p = place_of(cu, of, (int)blockIdx.x);
     const int lane = threadIdx.x % 32, j = lane % 4 * 8;
     const int64_t width = (int64_t)a.n_heads * 64;
     if (p.n <= VN_TILE_ATTN_LONG)
@@ -356,10 +374,10 @@ static __device__ __forceinline__ void attend_rows(const work &w, const struct v
 /* Block tile * heads + head. */
 template <class T, bool ALIBI>
 __global__ void __launch_bounds__(THREADS, 2)
-    attn_hopper_kernel(const __grid_constant__ CUtensorMap map, const int32_t *cu, int n_seq,
+    attn_hopper_kernel(const __grid_constant__ CUtensorMap map, const int32_t *cu, range of,
                        struct vn_attn_args a, float scale) {
     extern __shared__ __align__(1024) char shared[];
-    const place p = place_of(cu, n_seq, (int)blockIdx.x / a.n_heads);
+    const place p = place_of(cu, of, (int)blockIdx.x / a.n_heads);
     if (p.n <= VN_TILE_ATTN_LONG || p.r0 >= p.n)
         return;
     const int groups = p.n - p.r0 > 64 ? 2 : 1; /* that have rows */
@@ -384,7 +402,7 @@ __global__ void __launch_bounds__(THREADS, 2)
 
 template <class T, bool ALIBI>
 __global__ void __launch_bounds__(THREADS, 2)
-    attn_hopper_kernel(const __grid_constant__ CUtensorMap, const int32_t *, int,
+    attn_hopper_kernel(const __grid_constant__ CUtensorMap, const int32_t *, range,
                        struct vn_attn_args, float) {
     __trap(); /* never launched: vn_cuda_attn asks for compute capability 9.0 */
 }
@@ -401,13 +419,14 @@ static int launch(struct vn_cuda *c, const CUtensorMap *map, const struct vn_seq
     if (e)
         return vn_fail(err, vn_cuda_status(e), "cuda: %d bytes of shared memory: %s",
                        (int)SHARED, cudaGetErrorString(e));
-    const int64_t tiles = tiles_of(s);
+    const range of = long_ones(s);
+    const int64_t tiles = first_tile(s, of.to) - of.tile;
     if (a->rope_cos)
         rotate_keys_kernel<T>
-            <<<(unsigned)tiles, THREADS, 0, c->compute>>>(s->device, (int)s->n_seq, *a);
+            <<<(unsigned)tiles, THREADS, 0, c->compute>>>(s->device, of, *a);
     const unsigned blocks = (unsigned)(tiles * a->n_heads);
     attn_hopper_kernel<T, ALIBI><<<blocks, THREADS, SHARED, c->compute>>>(
-        *map, s->device, (int)s->n_seq, *a, 1.4426950408889634f / 8);
+        *map, s->device, of, *a, 1.4426950408889634f / 8);
     return vn_cuda_launched("attn", s->n_tok, (int64_t)a->n_heads * 64, err);
 }
 
