@@ -412,8 +412,8 @@ __global__ void __launch_bounds__(THREADS, 2)
 /* ---- launching ------------------------------------------------------------------- */
 
 template <class T, bool ALIBI>
-static int launch(struct vn_cuda *c, const CUtensorMap *map, const struct vn_seqs *s,
-                  const struct vn_attn_args *a, struct vn_error *err) {
+static int launch(struct vn_cuda *c, const struct vn_seqs *s, const struct vn_attn_args *a,
+                  struct vn_error *err) {
     cudaError_t e = cudaFuncSetAttribute(attn_hopper_kernel<T, ALIBI>,
                                          cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED);
     if (e)
@@ -426,27 +426,21 @@ static int launch(struct vn_cuda *c, const CUtensorMap *map, const struct vn_seq
             <<<(unsigned)tiles, THREADS, 0, c->compute>>>(s->device, of, *a);
     const unsigned blocks = (unsigned)(tiles * a->n_heads);
     attn_hopper_kernel<T, ALIBI><<<blocks, THREADS, SHARED, c->compute>>>(
-        *map, s->device, of, *a, 1.4426950408889634f / 8);
+        c->maps->qkv.map, s->device, of, *a, 1.4426950408889634f / 8);
     return vn_cuda_launched("attn", s->n_tok, (int64_t)a->n_heads * 64, err);
 }
 
 int vn_cuda_attn_hopper(struct vn_cuda *c, const struct vn_seqs *s,
                         const struct vn_attn_args *a, struct vn_error *err) {
     const int64_t width = (int64_t)a->n_heads * 64;
-    CUtensorMap map;
-    vn_encode_fn encode = reinterpret_cast<vn_encode_fn>(c->encode);
-    cudaError_t e = encode ? cudaSuccess : vn_maps_encoder(&encode);
-    if (e)
-        return vn_cuda_failed(e, "cannot describe matrices", err);
-    c->encode = reinterpret_cast<void *>(encode);
     CUresult r =
-        vn_map_matrix(encode, c->base.act, &map, a->qkv, s->n_tok, 3 * width, STEP, 64);
+        vn_map_again(c, &c->maps->qkv, a->qkv, s->n_tok, 3 * width, STEP, 64);
     if (r)
         return vn_fail(err, VN_EFAIL, "cuda: cannot describe %lld rows of %lld: %d",
                        (long long)s->n_tok, (long long)(3 * width), (int)r);
     if (c->base.act == VN_F16)
-        return a->alibi ? launch<__half, true>(c, &map, s, a, err)
-                        : launch<__half, false>(c, &map, s, a, err);
-    return a->alibi ? launch<__nv_bfloat16, true>(c, &map, s, a, err)
-                    : launch<__nv_bfloat16, false>(c, &map, s, a, err);
+        return a->alibi ? launch<__half, true>(c, s, a, err)
+                        : launch<__half, false>(c, s, a, err);
+    return a->alibi ? launch<__nv_bfloat16, true>(c, s, a, err)
+                    : launch<__nv_bfloat16, false>(c, s, a, err);
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cuda_int.h"
+#include "maps.h"
 
 #define TILE_ROWS 128 /* of a matrix product: a multiprocessor's in a wave */
 #define SLICE_WAVES 8
@@ -91,6 +92,7 @@ static void close_cuda(struct vn_backend *b) {
     vn_cuda_stamps_release(c);
     vn_cuda_release(&c->base, c->product);
     vn_staging_close(c);
+    vn_maps_close(c);
     if (c->handoff)
         cudaEventDestroy(c->handoff);
     if (c->out)
@@ -113,6 +115,8 @@ static int start(struct vn_cuda *c, const struct cudaDeviceProp *p, int threads,
     if (e)
         return vn_cuda_failed(e, "cannot start the device", err);
     int rc = vn_staging_open(c, err);
+    if (!rc && c->sm == 90)
+        rc = vn_maps_open(c, err);
     if (!rc)
         rc = vn_load_open(c, threads, &c->times, err);
     (void)cudaDriverGetVersion(&driver);

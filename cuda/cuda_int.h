@@ -18,6 +18,7 @@
 struct vn_lt; /* cuBLASLt as loaded at run time, and the algorithms chosen: lt.cu */
 struct vn_staging; /* host memory on its way: staging.cu */
 struct vn_load;    /* weights on their way: load.cu */
+struct vn_maps;    /* descriptions of matrices: maps.h */
 
 struct vn_cuda {
     struct vn_backend base;
@@ -32,7 +33,7 @@ struct vn_cuda {
     size_t product_bytes; /* grown at need, then kept */
     struct vn_load *load;
     struct vn_loading times;
-    void *encode; /* the driver's function behind maps.h, found at need */
+    struct vn_maps *maps; /* of compute capability 9.0 */
     cudaEvent_t *stamps; /* [VN_STAMPS], from the first stamp on; made at need */
 };
 

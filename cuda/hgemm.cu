@@ -22,6 +22,7 @@
 
 #include "cuda_int.h"
 #include "hgemm_kept.cuh"
+#include "launch.h"
 #include "maps.h"
 
 #define MIN_STEPS 4 /* of BK: the ring's length, see produce in hgemm.cuh */
@@ -40,16 +41,10 @@ struct instance {
 
 struct vn_hgemm {
     struct instance k;
-    vn_encode_fn encode;
-    enum vn_dtype act;
     int n, in, clusters; /* that fit the device at once */
     const float *bias;
     CUtensorMap w;
-    /* the last call's: a pass of the same model has few addresses */
-    const void *x_at;
-    void *y_at;
-    int64_t rows;
-    CUtensorMap x, y;
+    struct vn_kept_map x, y;
 };
 
 template <class T, enum vn_epilogue EPI> static struct instance any_of() {
@@ -127,29 +122,21 @@ size_t vn_hgemm_bias_bytes(int64_t n_out) {
 
 /* The weights of a gated product, gates [n / 2, in] before values [n / 2, in], as groups of
  * eight rows that take turns: gate, value. */
-static CUresult describe_gated(struct vn_hgemm *h, const void *weight) {
+static CUresult describe_gated(const struct vn_cuda *c, struct vn_hgemm *h,
+                               const void *weight) {
     const cuuint64_t row = (cuuint64_t)h->in * 2, half = (cuuint64_t)h->n / 2;
     const cuuint64_t dims[4] = {(cuuint64_t)h->in, 8, 2, half / 8};
     const cuuint64_t strides[3] = {row, half * row, 8 * row};
     const cuuint32_t box[4] = {BK, 8, 2, (cuuint32_t)(h->k.bn / 16 / h->k.cm)};
-    return vn_map(h->encode, h->act, &h->w, weight, 4, dims, strides, box);
+    return vn_map(c, &h->w, weight, 4, dims, strides, box);
 }
 
 /* ---- launching ------------------------------------------------------------------- */
 
 static cudaLaunchConfig_t config(const struct vn_hgemm *h, cudaLaunchAttribute *cluster,
                                  int clusters, cudaStream_t stream) {
-    cudaLaunchConfig_t c = {};
-    c.gridDim = dim3((unsigned)(clusters * h->k.cm));
-    c.blockDim = dim3(HGEMM_THREADS);
-    c.dynamicSmemBytes = (size_t)h->k.bytes;
-    c.stream = stream;
-    cluster->id = cudaLaunchAttributeClusterDimension;
-    cluster->val.clusterDim.x = (unsigned)h->k.cm;
-    cluster->val.clusterDim.y = cluster->val.clusterDim.z = 1;
-    c.attrs = cluster;
-    c.numAttrs = 1;
-    return c;
+    return vn_cluster_launch(cluster, clusters * h->k.cm, h->k.cm, HGEMM_THREADS, h->k.bytes,
+                             stream);
 }
 
 /* How many clusters run at once: of those that keep their columns, as many for each. */
@@ -167,16 +154,15 @@ static cudaError_t count(struct vn_hgemm *h, int processors) {
 }
 
 static cudaError_t prepare(struct vn_hgemm *h, int processors) {
-    cudaError_t e = vn_maps_encoder(&h->encode);
-    if (!e)
-        e = cudaFuncSetAttribute((const void *)h->k.kernel,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize, h->k.bytes);
+    cudaError_t e =
+        cudaFuncSetAttribute((const void *)h->k.kernel,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, h->k.bytes);
     return e ? e : count(h, processors);
 }
 
 int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *weight,
                  const float *bias, struct vn_hgemm **out, struct vn_error *err) {
-    struct vn_hgemm *h = (struct vn_hgemm *)calloc(1, sizeof *h);
+    struct vn_hgemm *h = (struct vn_hgemm *)vn_maps_alloc(sizeof *h);
     *out = NULL;
     if (!h)
         return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *h);
@@ -185,7 +171,6 @@ int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *
         return vn_fail(err, VN_EINTERNAL, "cuda: no own product of %lld x %lld",
                        (long long)s->n_out, (long long)s->n_in);
     }
-    h->act = c->base.act;
     h->n = (int)s->n_out;
     h->in = (int)s->n_in;
     h->bias = bias;
@@ -193,9 +178,8 @@ int vn_hgemm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *
     CUresult r = CUDA_SUCCESS;
     if (!e)
         r = s->epilogue == VN_EPI_GLU
-                ? describe_gated(h, weight)
-                : vn_map_matrix(h->encode, h->act, &h->w, weight, h->n, h->in,
-                                h->k.bn / h->k.cm, BK);
+                ? describe_gated(c, h, weight)
+                : vn_map_matrix(c, &h->w, weight, h->n, h->in, h->k.bn / h->k.cm, BK);
     if (e || r) {
         free(h);
         return vn_fail(err, VN_EFAIL, "cuda: cannot prepare a product of %lld x %lld: %s (%d)",
@@ -209,23 +193,16 @@ void vn_hgemm_free(struct vn_hgemm *h) {
     free(h);
 }
 
-/* The descriptions of x and y, unless they are those of the last call. */
-static CUresult look(struct vn_hgemm *h, const void *x, void *y, int64_t rows) {
-    if (x == h->x_at && y == h->y_at && rows == h->rows)
-        return CUDA_SUCCESS;
-    int width = h->n / (h->k.bn / h->k.columns); /* half of them where gates go */
-    CUresult r = vn_map_matrix(h->encode, h->act, &h->x, x, rows, h->in, h->k.bm, BK);
-    if (!r)
-        r = vn_map_matrix(h->encode, h->act, &h->y, y, rows, width, 16, h->k.block);
-    h->x_at = r ? NULL : x;
-    h->y_at = y;
-    h->rows = rows;
-    return r;
+static CUresult look(const struct vn_cuda *c, struct vn_hgemm *h, const void *x, void *y,
+                     int64_t rows) {
+    const int width = h->n / (h->k.bn / h->k.columns); /* half of them where gates go */
+    CUresult r = vn_map_again(c, &h->x, x, rows, h->in, h->k.bm, BK);
+    return r ? r : vn_map_again(c, &h->y, y, rows, width, 16, h->k.block);
 }
 
 int vn_hgemm_run(struct vn_cuda *c, struct vn_hgemm *h, const void *x, void *y, int64_t rows,
                  struct vn_error *err) {
-    CUresult r = look(h, x, y, rows);
+    CUresult r = look(c, h, x, y, rows);
     if (r)
         return vn_fail(err, VN_EFAIL, "cuda: cannot describe %lld rows of %d: %d",
                        (long long)rows, h->in, (int)r);
@@ -239,7 +216,7 @@ int vn_hgemm_run(struct vn_cuda *c, struct vn_hgemm *h, const void *x, void *y, 
     cudaLaunchAttribute cluster;
     cudaLaunchConfig_t launch =
         config(h, &cluster, tiles < h->clusters ? (int)tiles : h->clusters, c->compute);
-    cudaError_t e = cudaLaunchKernelEx(&launch, h->k.kernel, h->x, h->w, h->y, a);
+    cudaError_t e = cudaLaunchKernelEx(&launch, h->k.kernel, h->x.map, h->w, h->y.map, a);
     if (e)
         return vn_fail(err, vn_cuda_status(e), "cuda: product of %lld rows with %d x %d: %s",
                        (long long)rows, h->n, h->in, cudaGetErrorString(e));

@@ -73,15 +73,17 @@ static __device__ __forceinline__ void kept_produce(const CUtensorMap *mx,
 }
 
 // Stage s may be written again.
+template <class S>
 static __device__ __forceinline__ void kept_give_back(const kept_barriers &b, int s) {
     if (threadIdx.x % 128 == 0)
         barrier_arrive(&b.empty[s]);
 }
 
-// One tile of sums. `fresh`: W may not be there yet.
-template <class S, class T, int N, int K>
+// One tile of sums. `fresh`: W may not be there yet. B: barriers, which say how a stage is
+// given back.
+template <class S, class T, int N, int K, class B>
 static __device__ __forceinline__ void kept_multiply(float c[N / 8][4], const char *weights,
-                                                     const char *ring, const kept_barriers &b,
+                                                     const char *ring, const B &b,
                                                      ring_place<S::stages> &p, bool fresh) {
     int last = 0;
 #pragma unroll
@@ -99,7 +101,7 @@ static __device__ __forceinline__ void kept_multiply(float c[N / 8][4], const ch
         wgmma_commit();
         if (k) {
             wgmma_wait<1>();
-            kept_give_back(b, last);
+            kept_give_back<S>(b, last);
         }
         last = p.s;
         p.template advance<1>();
@@ -151,7 +153,7 @@ kept_consume(const hgemm_args &g, const char *weights, const char *ring, const f
         int last = p.s ? p.s - 1 : S::stages - 1;
         p.template advance<S::steps>();
         wgmma_wait<0>();
-        kept_give_back(b, last);
+        kept_give_back<S>(b, last);
         kept_finish<S, T, N, EPI>(c, bias, o, n * N, m * S::rows + row);
     }
     if (threadIdx.x % 32 == 0)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "hgemm_norm.cuh"
+#include "launch.h"
 #include "maps.h"
 
 typedef void (*kernel_fn)(CUtensorMap, CUtensorMap, hgemm_norm_args);
@@ -28,15 +29,10 @@ struct instance {
 
 struct vn_hgemm_norm {
     struct instance k;
-    vn_encode_fn encode;
-    enum vn_dtype act;
     int d, clusters; /* that fit the device at once */
     const float *bias;
     CUtensorMap w;
-    /* the last call's: a pass of the same model has few addresses */
-    const void *a_at;
-    int64_t rows;
-    CUtensorMap a;
+    struct vn_kept_map a;
 };
 
 template <class T, int D, int N> static struct instance instance_of() {
@@ -64,26 +60,16 @@ static bool pick(const struct vn_cuda *c, const struct vn_matrix_spec *s, struct
 static cudaLaunchConfig_t config(const struct vn_hgemm_norm *h, cudaLaunchAttribute *cluster,
                                  int clusters, cudaStream_t stream) {
     const int blocks = h->d / h->k.columns;
-    cudaLaunchConfig_t c = {};
-    c.gridDim = dim3((unsigned)(clusters * blocks));
-    c.blockDim = dim3(HGEMM_THREADS);
-    c.dynamicSmemBytes = (size_t)h->k.bytes;
-    c.stream = stream;
-    cluster->id = cudaLaunchAttributeClusterDimension;
-    cluster->val.clusterDim.x = (unsigned)blocks;
-    cluster->val.clusterDim.y = cluster->val.clusterDim.z = 1;
-    c.attrs = cluster;
-    c.numAttrs = 1;
-    return c;
+    return vn_cluster_launch(cluster, clusters * blocks, blocks, HGEMM_THREADS, h->k.bytes,
+                             stream);
 }
 
 static cudaError_t prepare(struct vn_hgemm_norm *h) {
     cudaLaunchAttribute cluster;
     cudaLaunchConfig_t c = config(h, &cluster, 1, 0);
-    cudaError_t e = vn_maps_encoder(&h->encode);
-    if (!e)
-        e = cudaFuncSetAttribute((const void *)h->k.kernel,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize, h->k.bytes);
+    cudaError_t e =
+        cudaFuncSetAttribute((const void *)h->k.kernel,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, h->k.bytes);
     if (!e)
         e = cudaOccupancyMaxActiveClusters(&h->clusters, (const void *)h->k.kernel, &c);
     return e;
@@ -91,12 +77,13 @@ static cudaError_t prepare(struct vn_hgemm_norm *h) {
 
 /* W's rows, of each 16 in the order 0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15: so
  * the four columns of a sum that a thread has of 16 are neighbours in y. */
-static CUresult describe(struct vn_hgemm_norm *h, const void *weight) {
+static CUresult describe(const struct vn_cuda *c, struct vn_hgemm_norm *h,
+                         const void *weight) {
     const cuuint64_t row = (cuuint64_t)h->d * 2, d = (cuuint64_t)h->d;
     const cuuint64_t dims[5] = {d, 2, 4, 2, d / 16};
     const cuuint64_t strides[4] = {row, 4 * row, 2 * row, 16 * row};
     const cuuint32_t box[5] = {BK, 2, 4, 2, (cuuint32_t)h->k.columns / 16};
-    return vn_map(h->encode, h->act, &h->w, weight, 5, dims, strides, box);
+    return vn_map(c, &h->w, weight, 5, dims, strides, box);
 }
 
 int vn_hgemm_norm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const void *weight,
@@ -105,15 +92,14 @@ int vn_hgemm_norm_new(struct vn_cuda *c, const struct vn_matrix_spec *s, const v
     *out = NULL;
     if (!pick(c, s, &k))
         return VN_OK;
-    struct vn_hgemm_norm *h = (struct vn_hgemm_norm *)calloc(1, sizeof *h);
+    struct vn_hgemm_norm *h = (struct vn_hgemm_norm *)vn_maps_alloc(sizeof *h);
     if (!h)
         return vn_fail(err, VN_EFAIL, "cannot allocate %zu bytes", sizeof *h);
     h->k = k;
-    h->act = c->base.act;
     h->d = (int)s->n_in;
     h->bias = bias;
     cudaError_t e = prepare(h);
-    CUresult r = e ? CUDA_SUCCESS : describe(h, weight);
+    CUresult r = e ? CUDA_SUCCESS : describe(c, h, weight);
     if (e || r || h->clusters < 1) /* a slice of a GPU may have no room for one */
         free(h);
     else
@@ -128,19 +114,9 @@ void vn_hgemm_norm_free(struct vn_hgemm_norm *h) {
     free(h);
 }
 
-/* The description of the product's rows, unless it is that of the last call. */
-static CUresult look(struct vn_hgemm_norm *h, const void *a, int64_t rows) {
-    if (a == h->a_at && rows == h->rows)
-        return CUDA_SUCCESS;
-    CUresult r = vn_map_matrix(h->encode, h->act, &h->a, a, rows, h->d, 64, BK);
-    h->a_at = r ? NULL : a;
-    h->rows = rows;
-    return r;
-}
-
 int vn_hgemm_norm_run(struct vn_cuda *c, struct vn_hgemm_norm *h, const void *a,
                       const struct vn_norm_args *norm, struct vn_error *err) {
-    CUresult r = look(h, a, norm->n_tok);
+    CUresult r = vn_map_again(c, &h->a, a, norm->n_tok, h->d, 64, BK);
     if (r)
         return vn_fail(err, VN_EFAIL, "cuda: cannot describe %lld rows of %d: %d",
                        (long long)norm->n_tok, h->d, (int)r);
@@ -156,7 +132,7 @@ int vn_hgemm_norm_run(struct vn_cuda *c, struct vn_hgemm_norm *h, const void *a,
     cudaLaunchAttribute cluster;
     cudaLaunchConfig_t launch =
         config(h, &cluster, g.tiles < h->clusters ? g.tiles : h->clusters, c->compute);
-    cudaError_t e = cudaLaunchKernelEx(&launch, h->k.kernel, h->a, h->w, g);
+    cudaError_t e = cudaLaunchKernelEx(&launch, h->k.kernel, h->a.map, h->w, g);
     if (e)
         return vn_fail(err, vn_cuda_status(e),
                        "cuda: product and norm of %lld rows with %d x %d: %s",

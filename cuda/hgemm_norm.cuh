@@ -92,38 +92,10 @@ static __device__ __forceinline__ void norm_produce(const CUtensorMap *ma,
 // Stage s may be written again: by the block that does it, and what comes is what this waits
 // for.
 template <class S>
-static __device__ __forceinline__ void norm_give_back(const norm_barriers &b, int s) {
+static __device__ __forceinline__ void kept_give_back(const norm_barriers &b, int s) {
     if (threadIdx.x % 128 == 0) {
         barrier_expect(&b.full[s], S::stage);
         barrier_arrive_at(&b.empty[s], (uint32_t)(s % S::blocks));
-    }
-}
-
-// One tile of sums. `fresh`: W may not be there yet.
-template <class S, class T, int D, int N>
-static __device__ __forceinline__ void norm_multiply(float c[N / 8][4], const norm_shared &m,
-                                                     const norm_barriers &b,
-                                                     ring_place<S::stages> &p, bool fresh) {
-    int last = 0;
-#pragma unroll
-    for (int k = 0; k < S::steps; k++) {
-        if (fresh)
-            barrier_wait(&b.weights[k], 0);
-        barrier_wait(&b.full[p.s], p.parity);
-        uint64_t a = wgmma_operand(m.ring + p.s * S::stage);
-        uint64_t w = wgmma_operand(m.weights + k * N * BK * 2);
-        wgmma_begin();
-#pragma unroll
-        for (int j = 0; j < BK / 16; j++)
-            if (k * BK + j * 16 < D)
-                wgmma<T, N>::add(c, a + 2 * j, w + 2 * j, k || j);
-        wgmma_commit();
-        if (k) {
-            wgmma_wait<1>();
-            norm_give_back<S>(b, last);
-        }
-        last = p.s;
-        p.template advance<1>();
     }
 }
 
@@ -299,13 +271,13 @@ static __device__ __forceinline__ void norm_consume(const hgemm_norm_args &g,
         norm_of of[2];
         barrier_wait(&b.turn[group], parity);
         parity ^= 1;
-        norm_multiply<S, T, D, N>(c, m, b, p, t == first);
+        kept_multiply<S, T, N, D>(c, m.weights, m.ring, b, p, t == first);
         if (threadIdx.x % 128 == 0)
             barrier_arrive(&b.turn[1 - group]);
         int last = p.s ? p.s - 1 : S::stages - 1;
         p.template advance<S::steps>();
         wgmma_wait<0>();
-        norm_give_back<S>(b, last);
+        kept_give_back<S>(b, last);
         norm_add<D, N>(c, x, columns, g, at);
         norm_place next = {at.row + 2 * lanes * S::rows, at.column};
         norm_read<D, N>(x, g, next);

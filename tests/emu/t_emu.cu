@@ -298,6 +298,17 @@ static void counting_barriers() {
     refused(run_bulk<true, 0, 0, 1>, "has ended before a copy that it began");
 }
 
+/* Four blocks, in clusters of two. */
+static void in_pairs(void (*kernel)(float *), float *x) {
+    cudaLaunchAttribute cluster;
+    cudaLaunchConfig_t c = emu_config(4, THREADS, 64, stream);
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {2, 1, 1};
+    c.attrs = &cluster;
+    c.numAttrs = 1;
+    cudaLaunchKernelEx(&c, kernel, x);
+}
+
 /* Blocks of a cluster: each arrives at the other's barrier, and waits for the end of all
  * that comes to its own. */
 template <bool WAITS> __global__ void paired(float *x) {
@@ -318,13 +329,7 @@ template <bool WAITS> __global__ void paired(float *x) {
 }
 template <bool WAITS> static bool run_paired() {
     float *x = numbers(4 * THREADS);
-    cudaLaunchAttribute cluster;
-    cudaLaunchConfig_t c = emu_config(4, THREADS, 64, stream);
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim = {2, 1, 1};
-    c.attrs = &cluster;
-    c.numAttrs = 1;
-    cudaLaunchKernelEx(&c, paired<WAITS>, x);
+    in_pairs(paired<WAITS>, x);
     return !cudaStreamSynchronize(stream) && x[3 * THREADS] == 5;
 }
 static void clusters() {
@@ -436,13 +441,7 @@ template <int FAULT, int BYTES> __global__ void sent(float *x) {
 }
 template <int FAULT, int BYTES> static bool run_sent() {
     float *x = numbers(4 * THREADS);
-    cudaLaunchAttribute cluster;
-    cudaLaunchConfig_t c = emu_config(4, THREADS, 64, stream);
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim = {2, 1, 1};
-    c.attrs = &cluster;
-    c.numAttrs = 1;
-    cudaLaunchKernelEx(&c, sent<FAULT, BYTES>, x);
+    in_pairs(sent<FAULT, BYTES>, x);
     return !cudaStreamSynchronize(stream) && x[2 * THREADS + 7] == 1 && x[3 * THREADS] == 0;
 }
 static void sends() {
