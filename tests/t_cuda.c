@@ -299,6 +299,40 @@ static void product(struct vn_backend *b, int64_t n_out, int64_t n_in,
     free(w), free(bias), free(x), free(y), free(full), free(part);
 }
 
+/* The same memory with another number of rows: what a kernel knows of them is not the last
+ * call's. An own product, on Hopper. */
+static void more_rows_than_before(void) {
+    enum { SIDE = 256, FEW = 10, MANY = 200 };
+    struct vn_backend *b = open_cuda(VN_F16);
+    if (!b)
+        return;
+    const size_t bytes = MANY * SIDE * 2;
+    void *w = random_values(VN_F16, SIDE * SIDE, 0.1f);
+    void *x = random_values(VN_F16, MANY * SIDE, 1);
+    void *dx = device_memory(b, bytes), *dy = device_memory(b, bytes);
+    char *want = malloc(bytes), *is = malloc(bytes);
+    to_device(b, dx, x, bytes);
+    for (int before = 0; before < 2; before++) {
+        struct vn_matrix_spec spec = {.weight = {w}, .type = VN_F16, .n_parts = 1,
+                                      .n_out = SIDE, .n_in = SIDE, .epilogue = VN_EPI_BIAS};
+        struct vn_matrix *m = NULL;
+        CHECK_INT(b->ops.matrix_new(b, &spec, &m, &err), VN_OK);
+        struct vn_linear_args a = {.x = dx, .w = m, .y = dy, .n_tok = FEW};
+        if (before)
+            CHECK_INT(b->ops.linear(b, &a, &err), VN_OK);
+        a.n_tok = MANY;
+        CHECK_INT(b->ops.linear(b, &a, &err), VN_OK);
+        from_device(b, before ? is : want, dy, bytes);
+        to_device(b, dy, x, bytes); /* neither's result */
+        b->ops.matrix_free(b, m);
+    }
+    CHECK(!memcmp(is, want, bytes));
+    free(w), free(x), free(want), free(is);
+    b->ops.release(b, dx);
+    b->ops.release(b, dy);
+    b->ops.close(b);
+}
+
 static void products_at_the_models_shapes(void) {
     static const int64_t widths[] = {32, 320, 480, 640, 1280, 2560};
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
@@ -416,6 +450,7 @@ int main(int argc, char **argv) {
     TEST(a_copy_beside_the_queue_is_timed);
     TEST(too_much_memory_is_refused);
     TEST(products_at_the_models_shapes);
+    TEST(more_rows_than_before);
     TEST(plans_of_more_shapes_than_are_kept);
     TEST(attention_of_one_and_of_many);
     return check_done();
