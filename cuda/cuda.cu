@@ -8,7 +8,12 @@
 #include "maps.h"
 
 #define TILE_ROWS 128 /* of a matrix product: a multiprocessor's in a wave */
-#define SLICE_WAVES 8
+
+/* A slice's tokens, doubled until there is so much scratch: with fewer, launching shows, with
+ * more, less of what one operation leaves is still in the L2 cache for the next. (Two waves
+ * rather than eight: 640 wide and wider 1 % faster on an H200, 480 wide 2 % slower.) */
+#define SLICE_WAVES 2
+#define SLICE_BYTES ((size_t)256 << 20)
 
 /* ---- errors ---------------------------------------------------------------------- */
 
@@ -217,6 +222,7 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
             vn_cuda_standard_overlay(c);
         c->base.wave = (int64_t)TILE_ROWS * p.multiProcessorCount;
         c->base.slice_tokens = SLICE_WAVES * c->base.wave;
+        c->base.slice_bytes = SLICE_BYTES;
         rc = start(c, &p, o->threads, err);
     }
     c->times.start = seconds() - began;

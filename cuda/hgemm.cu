@@ -2,22 +2,21 @@
  * which kernel for which shape, and how it is launched. hgemm.cuh has the one for all shapes
  * (`any` here), hgemm_kept.cuh the one for short inner dimensions (`kept`).
  *
- * The choice rests on TFLOP/s of the product alone, sustained on an H200 at its power limit
- * (fp16, 65,536 rows). GELU is included; cuBLASLt (lt) has it from a kernel of its own:
+ * TFLOP/s in whole models (vn-embed --profile, fp16, 50 to 52 tokens a record) on an H200 at
+ * its power limit, GELU included; cuBLASLt (lt), which has it from a kernel of its own, was
+ * measured as the product alone and is here for comparison:
  *
  *   model, width          q, k, v             up, with GELU
  *                        lt  any  kept        lt  any  kept
- *   ESM-2 8M,    320    420    -   504       280  359   429
- *   ESM-2 35M,   480    419    -   530       348  424   470
- *   ESM-2 150M,  640    641    -   545       422  507   487
- *   ESM-2 650M, 1280                         503  567
- *   ESM-2 3B,   2560                         581  613
+ *   ESM-2 8M,    320    420         567      280        432
+ *   ESM-2 35M,   480    419         594      348        501
+ *   ESM-2 150M,  640    641  596             422  517
+ *   ESM-2 650M, 1280         644             503  625
+ *   ESM-2 3B,   2560    646  657             581  644
  *
- * Where nothing stands for q, k, v, the product was measured in whole models, with an `any`
- * that stored by warpgroups: 3B as fast as cuBLASLt, 650M 5 %, DNABERT-S (768) 11 % faster;
- * DNABERT-S's up with GLU 18 %. Sums that are added to the residual are cuBLASLt's: ours
- * took 2 to 20 % longer; but hgemm_norm.cu has those of 320 x 320 and 480 x 480, with the norm
- * behind them. */
+ * DNABERT-S's (768) were 11 % faster than cuBLASLt's for q, k, v and 18 % for up with GLU. Sums
+ * that are added to the residual are cuBLASLt's: ours took 2 to 20 % longer; but hgemm_norm.cu
+ * has those of 320 x 320 and 480 x 480, with the norm behind them. */
 #include <stdlib.h>
 
 #include "cuda_int.h"

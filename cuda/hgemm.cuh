@@ -4,8 +4,10 @@
 // and BN x BK of W at a time into a ring of stages; two warpgroups multiply, 64 rows of the
 // tile each, and sum in registers in f32. The sums of a finished tile move to other
 // registers, and the next tile begins: the epilogue of the one is worked off, a block of
-// columns at a time, while the tensor cores are busy with the other. Each warp stores its
-// own rows: where a warpgroup waits for its slowest warp, so do the tensor cores.
+// columns at a time, while the tensor cores are busy with the other. Instructions beside
+// products are what this kernel's time depends on: each takes the registers' ports from the
+// tensor cores. Each warp stores its own rows: where a warpgroup waits for its slowest warp, so
+// do the tensor cores.
 //
 // The CM blocks of a cluster work on tiles of the same columns at the same time: each copies
 // a part of their W and multicasts it.
@@ -126,68 +128,88 @@ static __device__ __forceinline__ void values(uint32_t y[2], const uint32_t h[BN
     }
 }
 
-// What a warp stores its rows with: two buffers of a block each that take turns.
+// What a warp stores its rows with: two buffers of a block each that take turns. What was put
+// into one is sent when the next block is there: until the TMA may see it takes a while.
 struct outlet {
     const CUtensorMap *map;
     char *buffers;
     int turn;
+    bool waits; /* the buffer whose turn it is holds a block, of row y, columns x and on */
+    int x, y;
 };
 
-// A warp's 16 rows of BLOCK columns, packed by eight columns, to row y, column x.
-template <class T, int BLOCK>
-static __device__ __forceinline__ void store_block(const uint32_t v[BLOCK / 8][2], outlet &o,
-                                                   int x, int y) {
-    const int lane = (int)threadIdx.x % 32;
-    T *out = reinterpret_cast<T *>(o.buffers) + o.turn * 16 * BLOCK;
-    if (lane == 0)
-        store_wait_read<1>(); /* the block before the last one has left the buffer */
-    __syncwarp();
-#pragma unroll
-    for (int j = 0; j < BLOCK / 8; j += 2)
-        stmatrix4(out + tile_at<BLOCK>(lane % 16, 8 * j + lane / 16 * 8), v[j][0], v[j][1],
-                  v[j + 1][0], v[j + 1][1]);
+template <class T, int BLOCK> static __device__ __forceinline__ void send_block(outlet &o) {
+    if (!o.waits)
+        return;
     store_ready();
     __syncwarp();
-    if (lane == 0) {
-        tma_store(o.map, out, x, y);
+    if (threadIdx.x % 32 == 0) {
+        tma_store(o.map, reinterpret_cast<T *>(o.buffers) + o.turn * 16 * BLOCK, o.x, o.y);
         store_commit();
     }
     o.turn ^= 1;
+    o.waits = false;
+}
+
+// The buffer for the next block, of row y, columns x and on.
+template <class T, int BLOCK>
+static __device__ __forceinline__ T *next_block(outlet &o, int x, int y) {
+    send_block<T, BLOCK>(o);
+    if (threadIdx.x % 32 == 0)
+        store_wait_read<1>(); /* the block before the last one has left it */
+    __syncwarp();
+    o.waits = true;
+    o.x = x, o.y = y;
+    return reinterpret_cast<T *>(o.buffers) + o.turn * 16 * BLOCK;
+}
+
+// Columns 8 j to 8 j + 15 of a warp's 16 rows, packed by eight columns, to a block.
+template <class T, int BLOCK>
+static __device__ __forceinline__ void put_columns(T *to, int j, const uint32_t v[2][2]) {
+    const int lane = (int)threadIdx.x % 32;
+    stmatrix4(to + tile_at<BLOCK>(lane % 16, 8 * j + lane / 16 * 8), v[0][0], v[0][1],
+              v[1][0], v[1][1]);
 }
 
 // Block b of tile t, whose sums are h.
 template <class S, class T, enum vn_epilogue EPI>
 static __device__ __forceinline__ void finish_block(const uint32_t h[BN / 8][2], outlet &o,
                                                     tile_of t, int b) {
-    const int warp = (int)threadIdx.x / 32 - 4; /* of eight */
-    uint32_t y[S::block / 8][2];
+    const int warp = uniform((int)threadIdx.x / 32) - 4; /* of eight */
+    T *to = next_block<T, S::block>(o, t.n * S::columns + b * S::block, t.m * BM + warp * 16);
 #pragma unroll
-    for (int j = 0; j < S::block / 8; j++)
-        values<T, EPI>(y[j], h, b * (S::block / 8) + j);
-    store_block<T, S::block>(y, o, t.n * S::columns + b * S::block, t.m * BM + warp * 16);
+    for (int j = 0; j < S::block / 8; j += 2) {
+        uint32_t v[2][2];
+        values<T, EPI>(v[0], h, b * (S::block / 8) + j);
+        values<T, EPI>(v[1], h, b * (S::block / 8) + j + 1);
+        put_columns<T, S::block>(to, j, v);
+    }
 }
 
 // ---- products -------------------------------------------------------------------------
 
-// Stage s times 64 rows of x, added to c; `first` starts anew.
+// A stage's w times its 64 rows of x, added to c; `first` starts anew.
 template <class T>
-static __device__ __forceinline__ void multiply(float c[BN / 8][4], const char *stage,
-                                                int group, bool first) {
-    uint64_t x = wgmma_operand(stage + group * 64 * BK * 2);
-    uint64_t w = wgmma_operand(stage + BM * BK * 2);
+static __device__ __forceinline__ void multiply(float c[BN / 8][4], uint64_t x, uint64_t w,
+                                                bool first) {
     wgmma_begin();
 #pragma unroll
     for (int j = 0; j < BK / 16; j++)
-        wgmma<T, BN>::add(c, x + 2 * j, w + 2 * j, !first || j);
+        wgmma<T, BN>::add(c, wgmma_ahead(x, 2 * j), wgmma_ahead(w, 2 * j), !first || j);
     wgmma_commit();
 }
 
+// The second warpgroup finishes blocks half a block later than the first, so that there are
+// always products of one of them to be made. What counts stages is known to be the same in all
+// lanes (uniform): the loop over K has 45 instructions.
 template <class S, class T, enum vn_epilogue EPI>
 static __device__ __forceinline__ void consume(const hgemm_args &g, const char *ring,
                                                const float *bias, outlet o, uint64_t *full,
                                                uint64_t *empty, int clusters) {
     const uint32_t rank = cluster_rank();
-    const int steps = (g.k + BK - 1) / BK, group = (int)threadIdx.x / 128 - 1;
+    const int steps = (g.k + BK - 1) / BK, group = uniform((int)threadIdx.x / 128 - 1);
+    const uint64_t x = wgmma_operand(ring + group * 64 * BK * 2);
+    const uint64_t w = wgmma_operand(ring + BM * BK * 2);
     float c[BN / 8][4] = {};
     uint32_t h[BN / 8][2];
     tile_of t = {-1, 0}; /* the finished tile */
@@ -195,10 +217,14 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
     for (int i = (int)blockIdx.x / CM; i < g.tiles_m * g.tiles_n; i += clusters) {
         int last = 0, k = 0;
 #pragma unroll
-        for (int b = 0; b < S::blocks; b++) {
-            for (int end = steps * (b + 1) / S::blocks; k < end; k++) {
+        for (int b = 0; b <= S::blocks; b++) {
+            const int end =
+                b < S::blocks ? steps * (2 * b + 1 + group) / (2 * S::blocks) : steps;
+#pragma unroll 1
+            for (; k < end; k++) {
                 barrier_wait(&full[s], (uint32_t)parity);
-                multiply<T>(c, ring + s * S::stage, group, !k);
+                multiply<T>(c, wgmma_ahead(x, s * (S::stage / 16)),
+                            wgmma_ahead(w, s * (S::stage / 16)), !k);
                 if (k) {
                     wgmma_wait<1>();
                     give_back(empty, last);
@@ -207,7 +233,7 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
                 if (++s == S::stages)
                     s = 0, parity ^= 1;
             }
-            if (t.m >= 0)
+            if (b < S::blocks && t.m >= 0)
                 finish_block<S, T, EPI>(h, o, t, b);
         }
         wgmma_wait<0>();
@@ -224,6 +250,7 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
 #pragma unroll
     for (int b = 0; b < S::blocks; b++)
         finish_block<S, T, EPI>(h, o, t, b);
+    send_block<T, S::block>(o);
     if (threadIdx.x % 32 == 0)
         store_wait();
 }
@@ -237,7 +264,7 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
     char *out = shared + S::stages * S::stage;
     float *bias = reinterpret_cast<float *>(out + 16 * S::out);
     uint64_t *full = reinterpret_cast<uint64_t *>(bias + 2 * BN), *empty = full + S::stages;
-    const int clusters = (int)gridDim.x / CM, warp = (int)threadIdx.x / 32 - 4;
+    const int clusters = (int)gridDim.x / CM, warp = uniform((int)threadIdx.x / 32) - 4;
     if (threadIdx.x == 0) {
         tma_prefetch(&mx);
         tma_prefetch(&mw);
@@ -255,7 +282,7 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
             produce<S, EPI>(&mx, &mw, g, shared, bias, full, empty, clusters);
     } else {
         registers_more<240>();
-        outlet o = {&my, out + warp * 2 * S::out, 0};
+        outlet o = {&my, out + warp * 2 * S::out, 0, false, 0, 0};
         consume<S, T, EPI>(g, shared, bias, o, full, empty, clusters);
     }
     cluster_sync(); /* the other may still write here, or arrive at our barriers */

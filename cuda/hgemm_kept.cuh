@@ -79,25 +79,25 @@ static __device__ __forceinline__ void kept_give_back(const kept_barriers &b, in
         barrier_arrive(&b.empty[s]);
 }
 
-// One tile of sums. `fresh`: W may not be there yet. B: barriers, which say how a stage is
-// given back.
-template <class S, class T, int N, int K, class B>
-static __device__ __forceinline__ void kept_multiply(float c[N / 8][4], const char *weights,
-                                                     const char *ring, const B &b,
-                                                     ring_place<S::stages> &p, bool fresh) {
+// One tile of sums of the operands w and those in the ring. FRESH: W may not be there yet. B:
+// barriers, which say how a stage is given back.
+template <class S, class T, int N, int K, bool FRESH, class B>
+static __device__ __forceinline__ void kept_multiply(float c[N / 8][4], uint64_t w,
+                                                     uint64_t ring, const B &b,
+                                                     ring_place<S::stages> &p) {
     int last = 0;
 #pragma unroll
     for (int k = 0; k < S::steps; k++) {
-        if (fresh)
+        if (FRESH)
             barrier_wait(&b.weights[k], 0);
         barrier_wait(&b.full[p.s], p.parity);
-        uint64_t x = wgmma_operand(ring + p.s * S::stage);
-        uint64_t w = wgmma_operand(weights + k * N * BK * 2);
+        const uint64_t x = wgmma_ahead(ring, p.s * (S::stage / 16));
         wgmma_begin();
 #pragma unroll
         for (int j = 0; j < BK / 16; j++)
             if (k * BK + j * 16 < K)
-                wgmma<T, N>::add(c, x + 2 * j, w + 2 * j, k || j);
+                wgmma<T, N>::add(c, wgmma_ahead(x, 2 * j),
+                                 wgmma_ahead(w, k * (N * BK * 2 / 16) + 2 * j), k || j);
         wgmma_commit();
         if (k) {
             wgmma_wait<1>();
@@ -108,6 +108,25 @@ static __device__ __forceinline__ void kept_multiply(float c[N / 8][4], const ch
     }
 }
 
+// Block b of a tile's sums, packed.
+template <class T, int BLOCK, enum vn_epilogue EPI>
+static __device__ __forceinline__ void kept_values(uint32_t v[BLOCK / 8][2],
+                                                   const float (*c)[4], const float *bias) {
+#pragma unroll
+    for (int j = 0; j < BLOCK / 8; j++) {
+        const float *u = c[j];
+        const float2 add =
+            *reinterpret_cast<const float2 *>(bias + 8 * j + threadIdx.x % 4 * 2);
+        float r[4] = {u[0] + add.x, u[1] + add.y, u[2] + add.x, u[3] + add.y};
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            if (EPI == VN_EPI_GELU)
+                r[e] = gelu_short(r[e]);
+        v[j][0] = pack2<T>(r[0], r[1]);
+        v[j][1] = pack2<T>(r[2], r[3]);
+    }
+}
+
 // A tile's sums to row y, column x and on.
 template <class S, class T, int N, enum vn_epilogue EPI>
 static __device__ __forceinline__ void kept_finish(const float c[N / 8][4], const float *bias,
@@ -115,21 +134,13 @@ static __device__ __forceinline__ void kept_finish(const float c[N / 8][4], cons
 #pragma unroll
     for (int b = 0; b < S::blocks; b++) {
         uint32_t v[S::block / 8][2];
+        kept_values<T, S::block, EPI>(v, c + b * (S::block / 8), bias + b * S::block);
+        T *to = next_block<T, S::block>(o, x + b * S::block, y);
 #pragma unroll
-        for (int j = 0; j < S::block / 8; j++) {
-            const float *u = c[b * (S::block / 8) + j];
-            const float2 add = *reinterpret_cast<const float2 *>(
-                bias + b * S::block + 8 * j + threadIdx.x % 4 * 2);
-            float r[4] = {u[0] + add.x, u[1] + add.y, u[2] + add.x, u[3] + add.y};
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                if (EPI == VN_EPI_GELU)
-                    r[e] = gelu_short(r[e]);
-            v[j][0] = pack2<T>(r[0], r[1]);
-            v[j][1] = pack2<T>(r[2], r[3]);
-        }
-        store_block<T, S::block>(v, o, x + b * S::block, y);
+        for (int j = 0; j < S::block / 8; j += 2)
+            put_columns<T, S::block>(to, j, v + j);
     }
+    send_block<T, S::block>(o);
 }
 
 template <class S, class T, int N, int K, enum vn_epilogue EPI>
@@ -137,8 +148,9 @@ static __device__ __forceinline__ void
 kept_consume(const hgemm_args &g, const char *weights, const char *ring, const float *bias,
              outlet o, const kept_barriers &b) {
     const int n = (int)blockIdx.x % g.tiles_n, lanes = (int)gridDim.x / g.tiles_n;
-    const int group = (int)threadIdx.x / 128 - 1, row = (int)threadIdx.x % 128 / 32 * 16;
+    const int warp = uniform((int)threadIdx.x / 32) - 4, group = warp / 4, row = warp % 4 * 16;
     const int first = (int)blockIdx.x / g.tiles_n + group * lanes;
+    const uint64_t w = wgmma_operand(weights), x = wgmma_operand(ring);
     float c[N / 8][4] = {};
     ring_place<S::stages> p = {0, 0};
     if (group)
@@ -147,7 +159,10 @@ kept_consume(const hgemm_args &g, const char *weights, const char *ring, const f
     for (int m = first; m < g.tiles_m; m += 2 * lanes) {
         barrier_wait(&b.turn[group], parity);
         parity ^= 1;
-        kept_multiply<S, T, N, K>(c, weights, ring, b, p, m == first);
+        if (m == first)
+            kept_multiply<S, T, N, K, true>(c, w, x, b, p);
+        else
+            kept_multiply<S, T, N, K, false>(c, w, x, b, p);
         if (threadIdx.x % 128 == 0)
             barrier_arrive(&b.turn[1 - group]);
         int last = p.s ? p.s - 1 : S::stages - 1;
@@ -172,7 +187,7 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
     uint64_t *bars = reinterpret_cast<uint64_t *>(bias + N);
     const kept_barriers b = {bars, bars + S::stages, bars + 2 * S::stages,
                              bars + 2 * S::stages + S::steps};
-    const int warp = (int)threadIdx.x / 32 - 4;
+    const int warp = uniform((int)threadIdx.x / 32) - 4;
     if (threadIdx.x == 0) {
         tma_prefetch(&mx);
         tma_prefetch(&mw);
@@ -188,7 +203,7 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
             kept_produce<S, N, K>(&mx, &mw, g, shared, ring, bias, b);
     } else {
         registers_more<240>();
-        outlet o = {&my, out + warp * 2 * S::out, 0};
+        outlet o = {&my, out + warp * 2 * S::out, 0, false, 0, 0};
         kept_consume<S, T, N, K, EPI>(g, shared, ring, bias, o, b);
     }
 }

@@ -252,10 +252,11 @@ template <class S, class T, int D, int N>
 static __device__ __forceinline__ void norm_consume(const hgemm_norm_args &g,
                                                     const norm_shared &m,
                                                     const norm_barriers &b) {
-    const int lanes = (int)gridDim.x / S::blocks, group = (int)threadIdx.x / 128 - 1;
+    const int lanes = (int)gridDim.x / S::blocks, group = uniform((int)threadIdx.x / 128 - 1);
     const int first = (int)blockIdx.x / S::blocks + group * lanes;
     const int quad = (int)threadIdx.x % 4 * 4; /* columns of 16 */
     const float *columns = m.columns + quad;
+    const uint64_t w = wgmma_operand(m.weights), a = wgmma_operand(m.ring);
     norm_place at = {first * S::rows + (int)threadIdx.x % 128 / 32 * 16 +
                          (int)threadIdx.x % 32 / 4,
                      (int)cluster_rank() * N + quad};
@@ -271,7 +272,10 @@ static __device__ __forceinline__ void norm_consume(const hgemm_norm_args &g,
         norm_of of[2];
         barrier_wait(&b.turn[group], parity);
         parity ^= 1;
-        kept_multiply<S, T, N, D>(c, m.weights, m.ring, b, p, t == first);
+        if (t == first)
+            kept_multiply<S, T, N, D, true>(c, w, a, b, p);
+        else
+            kept_multiply<S, T, N, D, false>(c, w, a, b, p);
         if (threadIdx.x % 128 == 0)
             barrier_arrive(&b.turn[1 - group]);
         int last = p.s ? p.s - 1 : S::stages - 1;

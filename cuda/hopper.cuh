@@ -176,6 +176,11 @@ static __device__ __forceinline__ void stmatrix4(void *p, uint32_t a, uint32_t b
                  : "memory");
 }
 
+// A value that all lanes of a warp have, known to the compiler as such.
+static __device__ __forceinline__ int uniform(int v) {
+    return __shfl_sync(0xffffffffu, v, 0);
+}
+
 // Waits for all of the warpgroup.
 static __device__ __forceinline__ void warpgroup_sync() {
     asm volatile("bar.sync %0, 128;\n" ::"r"(1 + (int)threadIdx.x / 128) : "memory");

@@ -7,10 +7,14 @@
 #if VN_HOPPER
 
 // Describes a tile: rows of 64 16-bit values, swizzled in units of 8 rows of 128 bytes as the
-// TMA leaves it. Adding 2 advances by 16 values along the rows; adding 128, by 16 rows.
+// TMA leaves it.
 static __device__ __forceinline__ uint64_t wgmma_operand(const void *tile) {
     return (uint64_t)(smem_address(tile) >> 4 & 0x3fff) | (uint64_t)1 << 16 |
            (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+}
+// The same, `n` times 16 bytes on: 2 are 16 values along the rows, 128 are 16 rows.
+static __device__ __forceinline__ uint64_t wgmma_ahead(uint64_t operand, int n) {
+    return operand >> 32 << 32 | ((uint32_t)operand + (uint32_t)n);
 }
 
 // Where row r, value j of a tile with BLOCK values in a row lies, in values: swizzled in

@@ -345,6 +345,7 @@ int vn_cpu_standard_open(struct vn_backend *in, struct vn_backend **out,
     s->base.act = VN_F16;
     s->base.attention = VN_ATTN_STANDARD;
     s->base.slice_tokens = in->slice_tokens;
+    s->base.slice_bytes = in->slice_bytes;
     memcpy(s->base.device, in->device, sizeof s->base.device);
     s->inner = in;
     *out = &s->base;

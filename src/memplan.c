@@ -24,9 +24,13 @@ static int64_t larger(int64_t a, int64_t b) {
 
 static int64_t slice_tokens(const struct vn_backend *b, size_t per_token,
                             int64_t max_tokens) {
-    int64_t n = (int64_t)(SLICE_BYTES / per_token);
-    n = smaller(larger(n, SLICE_TOKENS_MIN), SLICE_TOKENS_MAX);
-    return smaller(b->slice_tokens ? b->slice_tokens : n, max_tokens);
+    int64_t n = b->slice_tokens;
+    if (!n)
+        n = smaller(larger((int64_t)(SLICE_BYTES / per_token), SLICE_TOKENS_MIN),
+                    SLICE_TOKENS_MAX);
+    while (n < max_tokens && (size_t)n * per_token < b->slice_bytes)
+        n *= 2;
+    return smaller(n, max_tokens);
 }
 
 /* Appends n items of `size` bytes; where they begin. */

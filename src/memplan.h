@@ -42,8 +42,8 @@ struct vn_memplan {
 };
 
 /* Plans for a model of this configuration on a backend, of which only act, attention,
- * slice_tokens, wave and queues are used. `rope`: it has inv_freq. VN_EFAIL when a size
- * overflows. */
+ * slice_tokens, slice_bytes, wave and queues are used. `rope`: it has inv_freq. VN_EFAIL when
+ * a size overflows. */
 int vn_memplan_make(const struct vn_model_config *c, bool rope, const struct vn_backend *b,
                     const struct vn_memplan_options *opts, struct vn_memplan *out,
                     struct vn_error *err) VN_NODISCARD;

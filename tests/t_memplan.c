@@ -41,6 +41,16 @@ static void plans_of_3b(void) {
     CHECK_INT(vn_memplan_make(&c, true, &b, &o, &p, &err), VN_OK);
     CHECK_INT(p.slice_tokens, 132 * 1024);
     CHECK_INT(p.slice_records, 132 * 64);
+    struct vn_backend fills = b; /* doubled until there is so much scratch, no further */
+    fills.slice_bytes = (size_t)132 * 1024 * (4 + 2 + 8) * d + 1;
+    CHECK_INT(vn_memplan_make(&c, true, &fills, &o, &p, &err), VN_OK);
+    CHECK_INT(p.slice_tokens, 2 * 132 * 1024);
+    fills.slice_bytes--;
+    CHECK_INT(vn_memplan_make(&c, true, &fills, &o, &p, &err), VN_OK);
+    CHECK_INT(p.slice_tokens, 132 * 1024);
+    fills.slice_bytes = SIZE_MAX;
+    CHECK_INT(vn_memplan_make(&c, true, &fills, &o, &p, &err), VN_OK);
+    CHECK_INT(p.slice_tokens, o.max_tokens);
     for (size_t bytes = 0; bytes < (size_t)64 << 30; bytes += bytes / 3 + (100u << 20)) {
         for (int pool = 0; pool < 2; pool++) { /* the most that fits: one more does not */
             o.pool = pool ? VN_POOL_MEAN : VN_POOL_NONE;

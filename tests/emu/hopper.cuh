@@ -112,6 +112,9 @@ static inline void stmatrix4(void *p, uint32_t a, uint32_t b, uint32_t c, uint32
     emu_stmatrix(p, r, at);
 }
 
+static inline int uniform(int v) {
+    return v;
+}
 static inline void warpgroup_sync(EMU_HERE) {
     emu_barrier(1 + (int)threadIdx.x / 128, 128, 0, "warpgroup_sync", at);
 }
