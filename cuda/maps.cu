@@ -52,10 +52,11 @@ CUresult vn_map_matrix(const struct vn_cuda *c, CUtensorMap *map, const void *at
 
 CUresult vn_map_again(const struct vn_cuda *c, struct vn_kept_map *m, const void *at,
                       int64_t rows, int64_t columns, int box_rows, int box_columns) {
-    if (at == m->at && rows == m->rows)
+    if (at == m->at && rows == m->rows && columns == m->columns)
         return CUDA_SUCCESS;
     CUresult r = vn_map_matrix(c, &m->map, at, rows, columns, box_rows, box_columns);
     m->at = r ? NULL : at;
     m->rows = rows;
+    m->columns = columns;
     return r;
 }

@@ -439,6 +439,39 @@ static void attention_of_one_and_of_many(void) {
     }
 }
 
+/* The same memory with rows of another width: likewise, for attention of long records. */
+static void other_heads_than_before(void) {
+    enum { TOKENS = 256, HEADS = 3, K = 64, WIDTH = HEADS * K };
+    const int32_t cu[2] = {0, TOKENS};
+    const size_t bytes = (size_t)TOKENS * WIDTH * 2;
+    void *qkv = random_values(VN_F16, TOKENS * 3 * WIDTH, 1);
+    char *want = malloc(bytes), *is = malloc(bytes);
+    for (int before = 0; before < 2; before++) {
+        struct vn_backend *b = open_cuda(VN_F16); /* one that knows of nothing before */
+        if (!b)
+            break;
+        void *dqkv = device_memory(b, 3 * bytes), *out = device_memory(b, bytes);
+        void *dcu = device_memory(b, sizeof cu);
+        const struct vn_seqs s = {1, TOKENS, TOKENS, cu, dcu};
+        struct vn_attn_args a = {.qkv = dqkv, .out = out, .n_heads = HEADS - 1, .d_head = K};
+        to_device(b, dqkv, qkv, 3 * bytes);
+        to_device(b, dcu, cu, sizeof cu);
+        to_device(b, out, qkv, bytes); /* no result */
+        if (before)
+            CHECK_INT(b->ops.attn(b, &s, &a, &err), VN_OK);
+        a.n_heads = HEADS;
+        CHECK_INT(b->ops.attn(b, &s, &a, &err), VN_OK);
+        from_device(b, before ? is : want, out, bytes);
+        b->ops.release(b, dqkv);
+        b->ops.release(b, out);
+        b->ops.release(b, dcu);
+        b->ops.close(b);
+        if (before)
+            CHECK(!memcmp(is, want, bytes));
+    }
+    free(qkv), free(want), free(is);
+}
+
 int main(int argc, char **argv) {
     only_small = argc > 1 && !strcmp(argv[1], "small");
     TEST(tiles_cover_every_width);
@@ -453,5 +486,6 @@ int main(int argc, char **argv) {
     TEST(more_rows_than_before);
     TEST(plans_of_more_shapes_than_are_kept);
     TEST(attention_of_one_and_of_many);
+    TEST(other_heads_than_before);
     return check_done();
 }
