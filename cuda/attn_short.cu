@@ -27,11 +27,12 @@ template <int HD> struct short_config {
 
 /* ---- loading --------------------------------------------------------------------- */
 
-/* Starts the copies of the warp's rows; n: of the sequence from the first of them on.
- * Beyond the last row: that one again as query and key, and zeros as values. */
+/* Starts the copies of the warp's rows; n: of the sequence from the first of them on. Beyond
+ * the last row: zeros as queries and values; as keys that one again, and zeros from `keys` on,
+ * where nobody reads them. */
 template <class T, int HD>
 static __device__ __forceinline__ void load(T *to, int part_to, const T *from, int row,
-                                            int part, int n, int heads, int lane) {
+                                            int part, int n, int keys, int heads, int lane) {
     using S = shape<HD>;
     constexpr int vecs = S::width / 8, at_once = 32 / vecs;
     int r = lane / vecs, j = lane % vecs * 8;
@@ -43,10 +44,23 @@ static __device__ __forceinline__ void load(T *to, int part_to, const T *from, i
             break;
         const T *f = from + min(i + r, n - 1) * row + j;
         T *t = to + (i + r) * S::stride + j;
-        copy16(t, f, true);
-        copy16(t + part_to, f + part, true);
+        copy16(t, f, i + r < n);
+        copy16(t + part_to, f + part, i + r < keys);
         copy16(t + 2 * part_to, f + 2 * part, i + r < n);
     }
+}
+
+/* What a lane rotates in turn i: of which row of the warp's 16, beginning where. Lanes that
+ * follow each other have rows that are `turns` apart, so that their 8 bytes each lie in
+ * different banks. (Three lanes to a row, for heads of 24, cannot have that.) */
+struct unit {
+    int row, j;
+};
+template <int HD> static __device__ __forceinline__ struct unit unit_at(int i, int lane) {
+    constexpr int units = short_config<HD>::units, turns = short_config<HD>::turns;
+    if (32 % units == 0)
+        return {lane / units * turns + i, lane % units * 4};
+    return {(i * 32 + lane) / units, (i * 32 + lane) % units * 4};
 }
 
 /* The angles that a lane needs, on their way while the rows are. */
@@ -57,10 +71,10 @@ template <int HD>
 static __device__ __forceinline__ void load_angles(angles<HD> &g,
                                                    const struct vn_attn_args &a, int first,
                                                    int n, int lane) {
-    constexpr int units = short_config<HD>::units;
 #pragma unroll
     for (int i = 0; i < short_config<HD>::turns; i++) {
-        int u = i * 32 + lane, at = (first + min(u / units, n - 1)) * (HD / 2) + u % units * 4;
+        const struct unit u = unit_at<HD>(i, lane);
+        int at = (first + min(u.row, n - 1)) * (HD / 2) + u.j;
         g.c[i] = read_ahead(a.rope_cos + at);
         g.s[i] = read_ahead(a.rope_sin + at);
     }
@@ -69,14 +83,13 @@ static __device__ __forceinline__ void load_angles(angles<HD> &g,
 /* Rotates the warp's queries and keys. */
 template <class T, int HD>
 static __device__ __forceinline__ void rotate(T *q, T *k, const angles<HD> &g, int lane) {
-    constexpr int units = short_config<HD>::units;
 #pragma unroll
     for (int i = 0; i < short_config<HD>::turns; i++) {
-        int u = i * 32 + lane, r = u / units, j = u % units * 4;
-        if (16 * units % 32 && r >= 16)
+        const struct unit u = unit_at<HD>(i, lane);
+        if (16 * short_config<HD>::units % 32 && u.row >= 16)
             break;
-        rotate_row<T, HD>(q + r * shape<HD>::stride, j, g.c[i], g.s[i]);
-        rotate_row<T, HD>(k + r * shape<HD>::stride, j, g.c[i], g.s[i]);
+        rotate_row<T, HD>(q + u.row * shape<HD>::stride, u.j, g.c[i], g.s[i]);
+        rotate_row<T, HD>(k + u.row * shape<HD>::stride, u.j, g.c[i], g.s[i]);
     }
 }
 
@@ -123,7 +136,9 @@ __global__ void __launch_bounds__(short_config<HD>::threads(ONE), short_config<H
     angles<HD> g = {};
     if (a.rope_cos)
         load_angles<HD>(g, a, mine, n - mine, lane);
-    load<T, HD>(q + mine * S::stride, part, from, 3 * width, width, n - mine, heads, lane);
+    const int keys = ONE ? 8 * step_tiles(n, true) : (n + 15) / 16 * 16;
+    load<T, HD>(q + mine * S::stride, part, from, 3 * width, width, n - mine, keys - mine,
+                heads, lane);
     copy_wait();
     if (a.rope_cos) {
         __syncwarp(); /* the rows have come, for all lanes */
