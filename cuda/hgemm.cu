@@ -9,14 +9,19 @@
  *   model, width          q, k, v             up, with GELU
  *                        lt  any  kept        lt  any  kept
  *   ESM-2 8M,    320    420         567      280        432
- *   ESM-2 35M,   480    419         594      348        501
+ *   ESM-2 35M,   480    419         594      348        544
  *   ESM-2 150M,  640    641  596             422  517
  *   ESM-2 650M, 1280         644             503  625
  *   ESM-2 3B,   2560    646  657             581  644
  *
+ * Three warpgroups take turns for 480 with GELU (two: 523; the whole model 1 % slower); for 320
+ * and 640 they gained nothing for whole models. There the card's power limit decides: an own
+ * product that adds to the residual was as fast as cuBLASLt's or 3 % faster, and 650M and 3B
+ * were 1 % slower with it, as what ran beside it had less power.
+ *
  * DNABERT-S's (768) were 11 % faster than cuBLASLt's for q, k, v and 18 % for up with GLU. Sums
- * that are added to the residual are cuBLASLt's: ours took 2 to 20 % longer; but hgemm_norm.cu
- * has those of 320 x 320 and 480 x 480, with the norm behind them. */
+ * that are added to the residual are cuBLASLt's; but hgemm_norm.cu has those of 320 x 320 and
+ * 480 x 480, with the norm behind them. */
 #include <stdlib.h>
 
 #include "cuda_int.h"
@@ -34,6 +39,7 @@ struct instance {
     int bm, bn, cm; /* tiles, and how many of a cluster share their columns */
     int columns;    /* of y in a tile */
     int block;      /* of those, stored at once */
+    int threads;    /* of a block */
     int bytes;      /* of shared memory */
     bool kept;      /* a block has the same columns throughout */
 };
@@ -49,12 +55,15 @@ struct vn_hgemm {
 template <class T, enum vn_epilogue EPI> static struct instance any_of() {
     using S = hgemm_shape<EPI>;
     static_assert(S::stages <= MIN_STEPS, "bias would be overwritten");
-    return {hgemm_kernel<T, EPI>, BM, BN, CM, S::columns, S::block, S::bytes, false};
+    return {hgemm_kernel<T, EPI>, BM, BN, CM, S::columns, S::block, HGEMM_THREADS, S::bytes,
+            false};
 }
 
-template <class T, int N, int K, enum vn_epilogue EPI> static struct instance kept_of() {
-    using S = kept_shape<N, K>;
-    return {hgemm_kept_kernel<T, N, K, EPI>, S::rows, N, 1, N, S::block, S::bytes, true};
+template <class T, int N, int K, enum vn_epilogue EPI, int GROUPS>
+static struct instance kept_of() {
+    using S = kept_shape<N, K, GROUPS>;
+    return {hgemm_kept_kernel<T, N, K, EPI, GROUPS>, S::rows, N, 1, N, S::block, S::threads,
+            S::bytes, true};
 }
 
 /* ---- the choice ------------------------------------------------------------------ */
@@ -72,9 +81,9 @@ static bool choose(const struct vn_matrix_spec *s, int processors, struct instan
     switch (s->epilogue) {
     case VN_EPI_BIAS:
         if (s->n_in == 320 && even(s->n_out, 192, processors))
-            *k = kept_of<T, 192, 320, VN_EPI_BIAS>();
+            *k = kept_of<T, 192, 320, VN_EPI_BIAS, 2>();
         else if (s->n_in == 480 && even(s->n_out, 160, processors))
-            *k = kept_of<T, 160, 480, VN_EPI_BIAS>();
+            *k = kept_of<T, 160, 480, VN_EPI_BIAS, 2>();
         else if (s->n_out % BN == 0)
             *k = any_of<T, VN_EPI_BIAS>();
         else
@@ -82,9 +91,9 @@ static bool choose(const struct vn_matrix_spec *s, int processors, struct instan
         return true;
     case VN_EPI_GELU:
         if (s->n_in == 320 && even(s->n_out, 256, processors))
-            *k = kept_of<T, 256, 320, VN_EPI_GELU>();
+            *k = kept_of<T, 256, 320, VN_EPI_GELU, 2>();
         else if (s->n_in == 480 && even(s->n_out, 160, processors))
-            *k = kept_of<T, 160, 480, VN_EPI_GELU>();
+            *k = kept_of<T, 160, 480, VN_EPI_GELU, 3>();
         else
             *k = any_of<T, VN_EPI_GELU>();
         return true;
@@ -134,7 +143,7 @@ static CUresult describe_gated(const struct vn_cuda *c, struct vn_hgemm *h,
 
 static cudaLaunchConfig_t config(const struct vn_hgemm *h, cudaLaunchAttribute *cluster,
                                  int clusters, cudaStream_t stream) {
-    return vn_cluster_launch(cluster, clusters * h->k.cm, h->k.cm, HGEMM_THREADS, h->k.bytes,
+    return vn_cluster_launch(cluster, clusters * h->k.cm, h->k.cm, h->k.threads, h->k.bytes,
                              stream);
 }
 

@@ -2,11 +2,17 @@
 // rows of W that a block needs kept in shared memory for as long as it lives.
 //
 // A block computes tiles of 64 x N, all of the same columns. One thread copies its part of
-// W once, and 64 x BK of x at a time into a ring of stages. Two warpgroups take turns: the
-// one multiplies a tile while the other works off its epilogue, out of the registers that
+// W once, and 64 x BK of x at a time into a ring of stages. GROUPS warpgroups take turns: one
+// multiplies a tile while the others work off their epilogues, out of the registers that
 // hold the sums, in f32. Only x comes through the L2 cache, once for each N columns. (To have
 // it copied once for the blocks of a cluster took 5 to 25 % longer, and to store rows without
-// the TMA, 1 to 4 %, but for 480 with GELU, 3 % shorter.)
+// the TMA, 1 to 4 %, but for 480 with GELU, 3 % shorter; both with two warpgroups.)
+//
+// With products of P cycles and epilogues of E a tile takes no less than P and no less than
+// (P + E) / GROUPS. 64 x 160 of 480 with GELU: P is 2,400, E about 5,000, 1,600 instructions
+// that wait for one another, with one warp on each scheduler. With two warpgroups a tile took
+// 3,700 cycles on an H200; with three E may be 4,800. But three have 160 registers a thread
+// instead of 240, and sums take N / 2 of them.
 //
 // One row of y is the same sum in the same order wherever it lies.
 #ifndef VN_HGEMM_KEPT_CUH
@@ -15,18 +21,25 @@
 #include "hgemm.cuh"
 
 // Shapes, all constants: the loop over K is unrolled.
-template <int N, int K> struct kept_shape {
+template <int N, int K, int GROUPS> struct kept_shape {
+    static constexpr int warps = 4 * GROUPS, threads = 128 + 32 * warps;
+    static constexpr int registers = GROUPS == 2 ? 240 : 160; /* of a thread that multiplies */
     static constexpr int steps = (K + BK - 1) / BK, rows = 64;
-    static constexpr int block = N % 64 ? 32 : 64; /* columns that a warp stores at once */
-    static constexpr int blocks = N / block, out = 16 * block * 2;
     static constexpr int weights = steps * N * BK * 2, stage = rows * BK * 2;
     static constexpr int bias = N * 4, barriers = 256;
-    static constexpr int rest = HGEMM_SHARED - weights - 16 * out - bias - barriers;
+    static constexpr int room = HGEMM_SHARED - weights - bias - barriers;
+    /* columns that a warp stores at once: 64 in two buffers where a ring is left then */
+    static constexpr int block = N % 64 || room < 4 * stage + 2 * warps * 16 * 64 * 2 ? 32 : 64;
+    static constexpr int blocks = N / block, out = 16 * block * 2, outlets = 2 * warps * out;
+    static constexpr int rest = room - outlets;
     static constexpr int stages = rest / stage < 8 ? rest / stage : 8;
-    static constexpr int bytes = weights + stages * stage + 16 * out + bias + barriers;
-    static_assert(N % 16 == 0 && N <= 256 && N % block == 0, "whole blocks");
+    static constexpr int bytes = weights + stages * stage + outlets + bias + barriers;
+    static_assert(GROUPS == 2 || GROUPS == 3, "registers");
+    static_assert(24 * 128 + registers * 32 * warps <= 65536, "registers");
+    static_assert(N % 16 == 0 && N <= (GROUPS == 2 ? 256 : 160), "sums");
+    static_assert(N % block == 0, "whole blocks");
     static_assert(stages >= 4, "too much is kept");
-    static_assert((2 * stages + steps + 2) * 8 <= barriers, "barriers");
+    static_assert((2 * stages + steps + GROUPS) * 8 <= barriers, "barriers");
 };
 
 #if VN_HOPPER
@@ -34,7 +47,7 @@ template <int N, int K> struct kept_shape {
 struct kept_barriers {
     uint64_t *full, *empty; /* [stages] */
     uint64_t *weights;      /* [steps] */
-    uint64_t *turn;         /* [2]: all of the other warpgroup's products have begun */
+    uint64_t *turn;         /* [GROUPS]: all products of the one before have begun */
 };
 
 // A place in the ring.
@@ -143,7 +156,7 @@ static __device__ __forceinline__ void kept_finish(const float c[N / 8][4], cons
     send_block<T, S::block>(o);
 }
 
-template <class S, class T, int N, int K, enum vn_epilogue EPI>
+template <class S, class T, int N, int K, enum vn_epilogue EPI, int GROUPS>
 static __device__ __forceinline__ void
 kept_consume(const hgemm_args &g, const char *weights, const char *ring, const float *bias,
              outlet o, const kept_barriers &b) {
@@ -153,10 +166,12 @@ kept_consume(const hgemm_args &g, const char *weights, const char *ring, const f
     const uint64_t w = wgmma_operand(weights), x = wgmma_operand(ring);
     float c[N / 8][4] = {};
     ring_place<S::stages> p = {0, 0};
-    if (group)
-        p.template advance<S::steps>();
+#pragma unroll
+    for (int i = 1; i < GROUPS; i++)
+        if (group >= i)
+            p.template advance<S::steps>();
     uint32_t parity = group ? 0 : 1; /* of turns: the first group has the first one */
-    for (int m = first; m < g.tiles_m; m += 2 * lanes) {
+    for (int m = first; m < g.tiles_m; m += GROUPS * lanes) {
         barrier_wait(&b.turn[group], parity);
         parity ^= 1;
         if (m == first)
@@ -164,9 +179,9 @@ kept_consume(const hgemm_args &g, const char *weights, const char *ring, const f
         else
             kept_multiply<S, T, N, K, false>(c, w, x, b, p);
         if (threadIdx.x % 128 == 0)
-            barrier_arrive(&b.turn[1 - group]);
+            barrier_arrive(&b.turn[group + 1 < GROUPS ? group + 1 : 0]);
         int last = p.s ? p.s - 1 : S::stages - 1;
-        p.template advance<S::steps>();
+        p.template advance<(GROUPS - 1) * S::steps>();
         wgmma_wait<0>();
         kept_give_back<S>(b, last);
         kept_finish<S, T, N, EPI>(c, bias, o, n * N, m * S::rows + row);
@@ -175,15 +190,15 @@ kept_consume(const hgemm_args &g, const char *weights, const char *ring, const f
         store_wait();
 }
 
-template <class T, int N, int K, enum vn_epilogue EPI>
-__global__ void __launch_bounds__(HGEMM_THREADS, 1)
+template <class T, int N, int K, enum vn_epilogue EPI, int GROUPS>
+__global__ void __launch_bounds__(kept_shape<N, K, GROUPS>::threads, 1)
     hgemm_kept_kernel(const __grid_constant__ CUtensorMap mx,
                       const __grid_constant__ CUtensorMap mw,
                       const __grid_constant__ CUtensorMap my, const hgemm_args g) {
-    using S = kept_shape<N, K>;
+    using S = kept_shape<N, K, GROUPS>;
     extern __shared__ __align__(1024) char shared[];
     char *ring = shared + S::weights, *out = ring + S::stages * S::stage;
-    float *bias = reinterpret_cast<float *>(out + 16 * S::out);
+    float *bias = reinterpret_cast<float *>(out + S::outlets);
     uint64_t *bars = reinterpret_cast<uint64_t *>(bias + N);
     const kept_barriers b = {bars, bars + S::stages, bars + 2 * S::stages,
                              bars + 2 * S::stages + S::steps};
@@ -192,7 +207,7 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
         tma_prefetch(&mx);
         tma_prefetch(&mw);
         tma_prefetch(&my);
-        for (int i = 0; i < 2 * S::stages + S::steps + 2; i++)
+        for (int i = 0; i < 2 * S::stages + S::steps + GROUPS; i++)
             barrier_init(&bars[i], 1);
         barriers_ready();
     }
@@ -202,16 +217,16 @@ __global__ void __launch_bounds__(HGEMM_THREADS, 1)
         if (threadIdx.x == 0)
             kept_produce<S, N, K>(&mx, &mw, g, shared, ring, bias, b);
     } else {
-        registers_more<240>();
+        registers_more<S::registers>();
         outlet o = {&my, out + warp * 2 * S::out, 0, false, 0, 0};
-        kept_consume<S, T, N, K, EPI>(g, shared, ring, bias, o, b);
+        kept_consume<S, T, N, K, EPI, GROUPS>(g, shared, ring, bias, o, b);
     }
 }
 
 #else // !VN_HOPPER
 
-template <class T, int N, int K, enum vn_epilogue EPI>
-__global__ void __launch_bounds__(HGEMM_THREADS, 1)
+template <class T, int N, int K, enum vn_epilogue EPI, int GROUPS>
+__global__ void __launch_bounds__(kept_shape<N, K, GROUPS>::threads, 1)
     hgemm_kept_kernel(const __grid_constant__ CUtensorMap, const __grid_constant__ CUtensorMap,
                       const __grid_constant__ CUtensorMap, const hgemm_args) {
     __trap(); /* never launched: hgemm.cu asks for compute capability 9.0 */

@@ -275,8 +275,9 @@ static void linear_tiles(void) {
         run_linear(reference, m, &w, period, PERIOD, want);
         reference->ops.matrix_free(reference, m);
         FOR_EACH(i) {
-            /* 384 rows for each multiprocessor and column of tiles */
-            int64_t many = open_now[i]->slice_tokens * 3 / 8 / cases[k].tiles + 237;
+            /* 512 rows for each multiprocessor and column of tiles: three warpgroups that
+             * take turns have their third tiles of 64 */
+            int64_t many = open_now[i]->wave * 4 / cases[k].tiles + 237;
             float *x = need((size_t)(many * n_in), 4);
             for (int64_t r = 0; r < many; r++)
                 memcpy(x + r * n_in, period + r % PERIOD * n_in, (size_t)n_in * 4);

@@ -176,7 +176,7 @@ static void linear_and_norm(void) {
         reference->ops.matrix_free(reference, m);
         FOR_EACH(i) {
             /* 384 rows for each multiprocessor: each warpgroup has several tiles */
-            const int64_t many = open_now[i]->slice_tokens * 3 / 8 + 237;
+            const int64_t many = open_now[i]->wave * 3 + 237;
             float *is = need(PERIOD * (size_t)d, 4), *y_is = need(PERIOD * (size_t)d, 4);
             t.m = u.m = m = make_matrix(open_now[i], &w);
             bool ok = run_two(open_now[i], &u, is, y_is);
