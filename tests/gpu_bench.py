@@ -319,7 +319,7 @@ def measure(part, opts, where, sampler, gemms, result):
                 result["peer"] = max(peer.rate(opts.seconds / 2), result.get("peer", 0))
         if peer:
             peer.close()
-        result.update(profile(embed(model, short, sampler, "--pool", "auto", "--profile")["said"]))
+        result.update(profile(embed(model, tokens, sampler, "--pool", "auto", "--profile")["said"]))
         if part == "3B/w52":
             long = make_tokens(os.path.join(where, "long"), load, rate * ROWS_SECONDS)
             result["rows_pooled"] = embed(model, long, sampler, "--pool", "auto")["rate"]
