@@ -243,6 +243,7 @@ static __device__ __forceinline__ void consume(const hgemm_args &g, const char *
 #pragma unroll
         for (int j = 0; j < BN / 8; j++)
             wait_in<T>(h[j], c[j], *reinterpret_cast<const float2 *>(at + 8 * j));
+        warpgroup_sync(); /* all have read bias, before one of them gives stages back */
         half ^= 1;
     }
     if (t.m < 0)

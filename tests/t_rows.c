@@ -175,8 +175,8 @@ static void linear_and_norm(void) {
         run_two(reference, &t, x_want, y_want);
         reference->ops.matrix_free(reference, m);
         FOR_EACH(i) {
-            /* 384 rows for each multiprocessor: each warpgroup has several tiles */
-            const int64_t many = open_now[i]->wave * 3 + 237;
+            /* 384 rows for each multiprocessor, or 128: each warpgroup has several tiles */
+            const int64_t many = open_now[i]->wave * (small ? 1 : 3) + 237;
             float *is = need(PERIOD * (size_t)d, 4), *y_is = need(PERIOD * (size_t)d, 4);
             t.m = u.m = m = make_matrix(open_now[i], &w);
             bool ok = run_two(open_now[i], &u, is, y_is);
