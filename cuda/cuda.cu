@@ -9,11 +9,11 @@
 
 #define TILE_ROWS 128 /* of a matrix product: a multiprocessor's in a wave */
 
-/* A slice's tokens, doubled until there is so much scratch: with fewer, launching shows, with
- * more, less of what one operation leaves is still in the L2 cache for the next. (Two waves
- * rather than eight: 640 wide and wider 1 % faster on an H200, 480 wide 2 % slower.) */
+/* A slice's tokens, doubled until there is so much scratch: with fewer, launching shows. With
+ * more than that 640 wide and wider are 1 % slower on an H200 (two waves against the 65,536
+ * tokens that --max-tokens allows by itself), for a reason that is not known. */
 #define SLICE_WAVES 2
-#define SLICE_BYTES ((size_t)256 << 20)
+#define SLICE_SCRATCH ((size_t)256 << 20)
 
 /* ---- errors ---------------------------------------------------------------------- */
 
@@ -222,7 +222,7 @@ int vn_cuda_open(const struct vn_backend_options *o, int index, struct vn_backen
             vn_cuda_standard_overlay(c);
         c->base.wave = (int64_t)TILE_ROWS * p.multiProcessorCount;
         c->base.slice_tokens = SLICE_WAVES * c->base.wave;
-        c->base.slice_bytes = SLICE_BYTES;
+        c->base.slice_bytes = SLICE_SCRATCH;
         rc = start(c, &p, o->threads, err);
     }
     c->times.start = seconds() - began;

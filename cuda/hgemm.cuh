@@ -201,7 +201,7 @@ static __device__ __forceinline__ void multiply(float c[BN / 8][4], uint64_t x, 
 
 // The second warpgroup finishes blocks half a block later than the first, so that there are
 // always products of one of them to be made. What counts stages is known to be the same in all
-// lanes (uniform): the loop over K has 45 instructions.
+// lanes (uniform), so that the loop over K is short.
 template <class S, class T, enum vn_epilogue EPI>
 static __device__ __forceinline__ void consume(const hgemm_args &g, const char *ring,
                                                const float *bias, outlet o, uint64_t *full,

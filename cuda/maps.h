@@ -43,7 +43,7 @@ CUresult vn_map(const struct vn_cuda *c, CUtensorMap *map, const void *at, int n
 CUresult vn_map_matrix(const struct vn_cuda *c, CUtensorMap *map, const void *at, int64_t rows,
                        int64_t columns, int box_rows, int box_columns);
 
-/* The same, unless `m`, which always has these boxes, is there for these rows. */
+/* The same, unless `m`, which always has these boxes, describes this matrix already. */
 CUresult vn_map_again(const struct vn_cuda *c, struct vn_kept_map *m, const void *at,
                       int64_t rows, int64_t columns, int box_rows, int box_columns);
 

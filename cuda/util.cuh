@@ -67,9 +67,9 @@ template <class T> static __device__ __forceinline__ void store4(T *p, float4 v)
 // gelu(x) = max(x, 0) - |x| Q(|x|), Q(a) = erfc(a / sqrt 2) / 2 = 2^p(a), with p a polynomial
 // that was fitted for errors of gelu in units of its last place in fp16: a third of half a unit
 // at most (one more power: a thirtieth; each is a tenth of what an epilogue does). Relative to
-// gelu that is 9e-5 from -4 on and 4e-2 at -6, where gelu is -6e-9; what bf16 still tells apart
-// below that is not right. Beyond 13 the power is below 1e-46, and |x| is held there, so that
-// infinity gives infinity or next to nothing; NaN stays.
+// gelu that is 9e-5 from -4 on, 4e-3 at -5 and 4e-2 at -6, where gelu is -6e-9: from there down
+// what bf16 still tells apart is not right. Beyond 13 the power is below 1e-46, and |x| is held
+// there, so that infinity gives infinity or next to nothing; NaN stays.
 static __device__ __forceinline__ float gelu_short(float x) {
     float a = fminf(fabsf(x), 13.0f);
     float p = fmaf(a, -3.29590733e-04f, 5.91249975e-03f);

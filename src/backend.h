@@ -229,8 +229,8 @@ struct vn_backend {
     struct vn_backend_ops ops; /* a copy, so that faster entries can overlay it */
     enum vn_dtype act;
     enum vn_attention attention; /* VN_ATTN_FLASH or VN_ATTN_STANDARD */
-    int64_t slice_tokens;      /* best run at once, doubled until their scratch has */
-    size_t slice_bytes;        /* so many bytes; 0 tokens: few, to stay in the caches */
+    int64_t slice_tokens;      /* best run at once, at least; 0: few, to stay in the caches */
+    size_t slice_bytes;        /* those are doubled until their scratch has so many; 0: never */
     int64_t wave;              /* tokens whose products fill the device evenly, as do multiples
                                 * of so many; 0: any number */
     int copy_stamp;            /* > 0: a copy that runs beside the queue stamps its own

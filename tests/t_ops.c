@@ -276,7 +276,7 @@ static void linear_tiles(void) {
         reference->ops.matrix_free(reference, m);
         FOR_EACH(i) {
             /* 512 rows for each multiprocessor and column of tiles: three warpgroups that
-             * take turns have their third tiles of 64 */
+             * take turns have two or three tiles of 64 each */
             int64_t many = open_now[i]->wave * 4 / cases[k].tiles + 237;
             float *x = need((size_t)(many * n_in), 4);
             for (int64_t r = 0; r < many; r++)
