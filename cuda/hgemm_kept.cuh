@@ -27,11 +27,9 @@ template <int N, int K, int GROUPS> struct kept_shape {
     static constexpr int steps = (K + BK - 1) / BK, rows = 64;
     static constexpr int weights = steps * N * BK * 2, stage = rows * BK * 2;
     static constexpr int bias = N * 4, barriers = 256;
-    static constexpr int room = HGEMM_SHARED - weights - bias - barriers;
-    /* columns that a warp stores at once: 64 in two buffers where a ring is left then */
-    static constexpr int block = N % 64 || room < 4 * stage + 2 * warps * 16 * 64 * 2 ? 32 : 64;
+    static constexpr int block = N % 64 ? 32 : 64; /* columns that a warp stores at once */
     static constexpr int blocks = N / block, out = 16 * block * 2, outlets = 2 * warps * out;
-    static constexpr int rest = room - outlets;
+    static constexpr int rest = HGEMM_SHARED - weights - outlets - bias - barriers;
     static constexpr int stages = rest / stage < 8 ? rest / stage : 8;
     static constexpr int bytes = weights + stages * stage + outlets + bias + barriers;
     static_assert(GROUPS == 2 || GROUPS == 3, "registers");

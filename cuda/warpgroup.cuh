@@ -12,7 +12,8 @@ static __device__ __forceinline__ uint64_t wgmma_operand(const void *tile) {
     return (uint64_t)(smem_address(tile) >> 4 & 0x3fff) | (uint64_t)1 << 16 |
            (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
-// The same, `n` times 16 bytes on: 2 are 16 values along the rows, 128 are 16 rows.
+// The same, `n` times 16 bytes on: 2 are 16 values along the rows, 128 are 16 rows. To add n is
+// the same, too, but takes 64 bits.
 static __device__ __forceinline__ uint64_t wgmma_ahead(uint64_t operand, int n) {
     return operand >> 32 << 32 | ((uint32_t)operand + (uint32_t)n);
 }
